@@ -1,0 +1,258 @@
+/*===- step_abi.h - The contract between step.so and whoever runs it -------===//
+ *
+ * The only header that the compiler (lib/) and the runtime (runtime/) share.
+ * C11, no CUDA, no dependencies. Sizes are asserted at the end.
+ *
+ * Who owns what
+ *   step.so   holds constant tables and native code. It owns no memory.
+ *   runtime   allocates one arena of `arena_bytes` bytes, aligned to
+ *             TXC_ARENA_ALIGNMENT, and passes its address to every entry.
+ *             All buffers are offsets into it.
+ *
+ * How it is loaded
+ *   1. Read the ELF note TXC_NOTE_NAME/TXC_NOTE_TYPE (struct txc_note)
+ *      *before* dlopen, since loading runs code: magic, ABI version, CPU
+ *      level and the SHA-256 of the file.
+ *   2. dlopen, look up TXC_QUERY_SYMBOL, call it with TXC_STEP_ABI_VERSION.
+ *      It returns NULL for a version that it does not speak.
+ *   3. Zero the arena, fill TXC_BUFFER_HYPER, call the entries:
+ *        init once; then per iteration `micro` gradient_accumulation_steps
+ *        times and `update` once; `eval` whenever wanted.
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef TXC_STEP_ABI_H
+#define TXC_STEP_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TXC_STEP_ABI_VERSION 1u
+#define TXC_QUERY_SYMBOL "txc_step_query"
+#define TXC_ARENA_ALIGNMENT 4096u
+/* Every buffer starts on a multiple of this many bytes. */
+#define TXC_BUFFER_ALIGNMENT 64u
+
+/*===-- The ELF note -------------------------------------------------------===
+ * Section ".note.txc" (a PT_NOTE segment), name "txc\0", type 1.
+ * `sha256` is the SHA-256 of the whole file with the 32 bytes of this field
+ * read as zero.
+ */
+#define TXC_NOTE_SECTION ".note.txc"
+#define TXC_NOTE_NAME "txc"
+#define TXC_NOTE_TYPE 1u
+#define TXC_NOTE_MAGIC UINT64_C(0x0a1a50455453cb74) /* 't' 0xcb "STEP" 0x1a '\n' */
+
+typedef enum txc_target_kind {
+  TXC_TARGET_CPU_X86_64 = 0,
+  TXC_TARGET_CUDA = 1,
+} txc_target_kind_t;
+
+typedef struct txc_note {
+  uint64_t magic;        /* TXC_NOTE_MAGIC */
+  uint32_t abi_version;  /* TXC_STEP_ABI_VERSION of the compiler */
+  uint32_t target_kind;  /* txc_target_kind_t */
+  uint32_t target_level; /* CPU: x86-64 micro-architecture level, 2, 3 or 4 (all its
+                            features are required). CUDA: 90 for sm_90a, ... */
+  uint32_t reserved;     /* 0 */
+  uint8_t sha256[32];    /* content hash, see above */
+} txc_note_t;
+
+/* Section with the JSON metadata (no terminating zero), readable without
+ * loading the file; `txc explain step.so` prints it. docs/abi.md has its keys. */
+#define TXC_METADATA_SECTION ".txc.metadata"
+
+/*===-- Buffers ------------------------------------------------------------===*/
+typedef enum txc_dtype {
+  TXC_DTYPE_F32 = 0,
+  TXC_DTYPE_BF16 = 1,
+  TXC_DTYPE_I32 = 2,
+  TXC_DTYPE_F64 = 3,
+  TXC_DTYPE_U8 = 4,
+} txc_dtype_t;
+
+typedef enum txc_buffer_kind {
+  TXC_BUFFER_PARAM = 0,      /* master weights; consecutive in the flat parameter arena */
+  TXC_BUFFER_GRAD = 1,       /* gradients, same order and spacing as PARAM */
+  TXC_BUFFER_MOMENT1 = 2,    /* AdamW first moments, same order and spacing */
+  TXC_BUFFER_MOMENT2 = 3,    /* AdamW second moments, same order and spacing */
+  TXC_BUFFER_TOKENS = 4,     /* i32 [batch, block]: inputs of micro and eval */
+  TXC_BUFFER_TARGETS = 5,    /* i32 [batch, block]: next tokens, or ignore_index */
+  TXC_BUFFER_HYPER = 6,      /* struct txc_hyper, written by the runtime */
+  TXC_BUFFER_LOSS = 7,       /* struct txc_loss_result, written by micro and eval */
+  TXC_BUFFER_STATS = 8,      /* struct txc_update_result, written by update */
+  TXC_BUFFER_ACTIVATION = 9, /* a value of the program; lives from `begin` to `end` */
+  TXC_BUFFER_WORKSPACE = 10, /* partial sums and library scratch; one command */
+} txc_buffer_kind_t;
+
+#define TXC_MAX_RANK 4
+
+typedef struct txc_buffer {
+  const char *name; /* YAML path, e.g. "blocks.3.attn.qkv.weight" */
+  uint64_t offset;  /* bytes from the start of the arena */
+  uint64_t bytes;   /* exact size; the slot is rounded up to TXC_BUFFER_ALIGNMENT */
+  uint32_t kind;    /* txc_buffer_kind_t */
+  uint32_t dtype;   /* txc_dtype_t */
+  uint32_t entry;   /* index into entries; UINT32_MAX: lives in all of them */
+  uint32_t rank;
+  int64_t shape[TXC_MAX_RANK]; /* unused dimensions are 1 */
+  uint32_t begin, end;         /* first and last command of `entry` that touches it */
+} txc_buffer_t;
+
+/* What the runtime tells the compiled code, in the arena (kind HYPER).
+ * bias_correctionN = 1 - betaN^t for update number t = 1, 2, ... */
+typedef struct txc_hyper {
+  float learning_rate;
+  float beta1;
+  float beta2;
+  float epsilon;
+  float weight_decay;     /* applied to tensors of 2 or more dimensions */
+  float grad_clip;        /* global norm limit; 0 or less: no clipping */
+  float grad_scale;       /* 1 / micro batches per update (over all ranks) */
+  float bias_correction1;
+  float bias_correction2;
+  uint32_t seed_lo;       /* key of the counter-based generator */
+  uint32_t seed_hi;
+  uint32_t step_lo;       /* number of the micro batch since the start of training, */
+  uint32_t step_hi;       /* so that dropout differs from one to the next */
+  uint32_t reserved[3];
+} txc_hyper_t;
+
+typedef struct txc_loss_result {
+  float loss;         /* mean cross-entropy over the counted tokens, in nats */
+  float target_count; /* tokens whose target is not ignore_index */
+} txc_loss_result_t;
+
+/* Statistics of the gradients after grad_scale and before clipping, over all
+ * elements of all parameters; "tensor" figures are over per-parameter norms. */
+typedef struct txc_update_result {
+  float grad_norm;
+  float clip_scale; /* min(1, grad_clip / grad_norm) */
+  float grad_mean;
+  float grad_std;
+  float grad_min;
+  float grad_max;
+  float tensor_norm_mean;
+  float tensor_norm_max;
+  float tensor_norm_min;
+} txc_update_result_t;
+
+/*===-- Commands -----------------------------------------------------------===
+ * Entry functions call the device's functions with constant descriptors.
+ * A status of 0 is success; any other value makes the entry return it at once.
+ */
+
+/* A CPU kernel works on blocks [begin, end) of its iteration space. The result
+ * does not depend on how blocks are spread over threads. `offsets[i]` is the
+ * arena offset of argument i. */
+typedef void (*txc_cpu_kernel_fn)(char *arena, const uint64_t *offsets, int64_t begin, int64_t end);
+
+typedef struct txc_launch {
+  const char *name;         /* YAML path and kernel, for traces */
+  txc_cpu_kernel_fn kernel; /* NULL on a GPU target */
+  uint32_t kernel_index;    /* index into txc_step.kernels */
+  uint32_t num_args;
+  const uint64_t *offsets;  /* num_args arena offsets */
+  int64_t blocks;           /* size of the iteration space */
+} txc_launch_t;
+
+/* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * C, row-major, leading dimensions
+ * in elements. op(X) is X or its transpose. beta is 0 or 1. */
+typedef struct txc_gemm {
+  const char *name;
+  uint32_t dtype; /* of A, B and C; accumulation is at least f32 */
+  uint32_t transpose_a, transpose_b;
+  float beta;
+  int64_t m, n, k;
+  int64_t lda, ldb, ldc;
+  uint64_t a, b, c; /* arena offsets */
+} txc_gemm_t;
+
+typedef struct txc_fill {
+  const char *name;
+  uint64_t offset, bytes;
+  uint8_t value; /* each byte becomes this */
+  uint8_t reserved[7];
+} txc_fill_t;
+
+typedef struct txc_device {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  void *self;
+  int32_t (*launch)(void *self, char *arena, const txc_launch_t *command);
+  int32_t (*gemm)(void *self, char *arena, const txc_gemm_t *command);
+  int32_t (*fill)(void *self, char *arena, const txc_fill_t *command);
+} txc_device_t;
+
+typedef int32_t (*txc_entry_fn)(const txc_device_t *device, char *arena);
+
+typedef struct txc_entry {
+  const char *name; /* "init", "micro", "update", "eval" */
+  txc_entry_fn run;
+  uint32_t num_commands;
+  uint32_t reserved;
+} txc_entry_t;
+
+typedef struct txc_kernel {
+  const char *name;
+  const void *image; /* cubin or PTX; NULL on the CPU, where launches carry a pointer */
+  uint64_t image_bytes;
+} txc_kernel_t;
+
+/* One line of the FLOP ledger: multiply-adds of matrix products and attention
+ * counted as two FLOPs, per micro batch, forward and backward. */
+typedef struct txc_flops {
+  const char *name;     /* YAML path of the op group, e.g. "blocks.3.attn.qkv" */
+  const char *op;       /* "linear", "linear_vjp", "attention", ... */
+  uint64_t full;        /* attention counted over the full T x T square (PaLM) */
+  uint64_t causal;      /* attention counted over the visible pairs only */
+} txc_flops_t;
+
+typedef struct txc_step {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  const char *compiler;     /* name and version of the compiler */
+  const char *target;       /* "cpu:x86-64-v4", "cuda:sm_90a" */
+  const char *metadata;     /* JSON, zero-terminated; same text as TXC_METADATA_SECTION */
+  uint64_t arena_bytes;
+  uint64_t arena_lower_bound; /* most bytes live at once, plus what always lives */
+  int64_t batch_size, block_size, vocab_size;
+  int64_t ignore_index;
+  uint64_t num_parameters;
+  uint64_t flops_per_token_full, flops_per_token_causal;
+  const txc_buffer_t *buffers;
+  const txc_entry_t *entries;
+  const txc_kernel_t *kernels;
+  const txc_flops_t *flops;
+  uint32_t num_buffers, num_entries, num_kernels, num_flops;
+} txc_step_t;
+
+/* The one exported symbol. */
+typedef const txc_step_t *(*txc_step_query_fn)(uint32_t abi_version);
+
+#ifdef __cplusplus
+#define TXC_ABI_ASSERT(type, bytes) static_assert(sizeof(type) == (bytes), #type " changed size")
+#else
+#define TXC_ABI_ASSERT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed size")
+#endif
+TXC_ABI_ASSERT(txc_note_t, 56);
+TXC_ABI_ASSERT(txc_buffer_t, 80);
+TXC_ABI_ASSERT(txc_hyper_t, 64);
+TXC_ABI_ASSERT(txc_loss_result_t, 8);
+TXC_ABI_ASSERT(txc_update_result_t, 36);
+TXC_ABI_ASSERT(txc_launch_t, 40);
+TXC_ABI_ASSERT(txc_gemm_t, 96);
+TXC_ABI_ASSERT(txc_fill_t, 32);
+TXC_ABI_ASSERT(txc_device_t, 40);
+TXC_ABI_ASSERT(txc_entry_t, 24);
+TXC_ABI_ASSERT(txc_kernel_t, 24);
+TXC_ABI_ASSERT(txc_flops_t, 32);
+TXC_ABI_ASSERT(txc_step_t, 152);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+#endif /* TXC_STEP_ABI_H */
