@@ -1,0 +1,47 @@
+//===- StepBase.td - The step dialect: buffers and commands ----------------===//
+#ifndef TXC_STEP_BASE
+#define TXC_STEP_BASE
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Step_Dialect : Dialect {
+  let name = "step";
+  let cppNamespace = "::txc::step";
+  let summary = "The training step as an arena of bytes and a list of commands";
+  let description = [{
+    Nearly one to one with step_abi.h. A `step.program` holds buffers (places in
+    one arena), kernels (what is computed, later machine code) and entries
+    (commands in the order in which they are issued). There are no tensors
+    except inside kernels, where they say what is to be computed until codegen
+    replaces the body by code.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+class Step_Op<string mnemonic, list<Trait> traits = []> : Op<Step_Dialect, mnemonic, traits>;
+
+class Step_Enum<string name, string summary, list<I32EnumAttrCase> cases> : I32EnumAttr<name, summary, cases> {
+  let cppNamespace = "::txc::step";
+  let genSpecializedAttr = 0;
+}
+
+// Values as in txc_buffer_kind_t.
+def Step_BufferKind : Step_Enum<"BufferKind", "what a buffer is for", [
+  I32EnumAttrCase<"Param", 0, "param">,
+  I32EnumAttrCase<"Grad", 1, "grad">,
+  I32EnumAttrCase<"Moment1", 2, "moment1">,
+  I32EnumAttrCase<"Moment2", 3, "moment2">,
+  I32EnumAttrCase<"Tokens", 4, "tokens">,
+  I32EnumAttrCase<"Targets", 5, "targets">,
+  I32EnumAttrCase<"Hyper", 6, "hyper">,
+  I32EnumAttrCase<"Loss", 7, "loss">,
+  I32EnumAttrCase<"Stats", 8, "stats">,
+  I32EnumAttrCase<"Activation", 9, "activation">,
+  I32EnumAttrCase<"Workspace", 10, "workspace">]>;
+def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">;
+
+#endif // TXC_STEP_BASE

@@ -1,0 +1,141 @@
+//===- StepOps.td - Program, buffers, kernels, entries, commands -----------===//
+#ifndef TXC_STEP_OPS
+#define TXC_STEP_OPS
+
+include "Step/StepBase.td"
+
+def Step_ProgramOp : Step_Op<"program", [SymbolTable, Symbol, NoTerminator, IsolatedFromAbove]> {
+  let summary = "One compiled step";
+  let description = [{
+    `arena_bytes` is the size of the arena; `lower_bound` the most bytes that
+    are live at once, which no placement can go below.
+
+    Constraints:
+    * (C1) `arena_bytes` >= `lower_bound` once both are set (by
+      tx-plan-assign-offsets; 0 before).
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, DefaultValuedAttr<I64Attr, "0">:$arena_bytes,
+    DefaultValuedAttr<I64Attr, "0">:$lower_bound);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $sym_name (`arena_bytes` $arena_bytes^)? (`lower_bound` $lower_bound^)? attr-dict-with-keyword $body
+  }];
+  let hasVerifier = 1;
+}
+
+def Step_AllocOp : Step_Op<"alloc", [Symbol, HasParent<"ProgramOp">]> {
+  let summary = "A buffer in the arena";
+  let description = [{
+    `entry` names the entry within which the buffer lives; none: it lives
+    throughout (state, inputs, results). `offset` is set by
+    tx-plan-assign-offsets; -1 before.
+
+    Constraints:
+    * (C1) `offset` is -1 or a non-negative multiple of 64.
+    * (C2) `bytes` is the size of `type`.
+    * (C3) `entry`, if given, names a `step.entry`.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Step_BufferKindAttr:$kind, TypeAttr:$type, I64Attr:$bytes,
+    DefaultValuedAttr<I64Attr, "-1">:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry);
+  let assemblyFormat = [{
+    $sym_name $kind `:` $type `bytes` $bytes (`offset` $offset^)? (`in` $entry^)? attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedFromAbove, NoTerminator]> {
+  let summary = "What a launch computes";
+  let description = [{
+    A launch passes buffers: the inputs, then the results, then the workspaces.
+    Before codegen the kinds of `tx.kernel` (row_wise, attention, scatter,
+    reduction, table) have the body of the tx.kernel: block arguments are the
+    inputs, `tx.yield` names the results. `inplace[i]` is the input whose buffer
+    result i shares, or -1; a shared buffer is passed twice.
+
+    Three kinds have no body; they work on the flat arena of all parameters, in
+    which `segments` lists, for each parameter, five numbers: first element,
+    number of elements, 1 if weight decay applies, the tx init kind, and the
+    site. Elements between segments are padding and are never touched.
+      init         (hyper) -> (value)             `stddevs` has one per segment
+      global_norm  (hyper, grad) -> (stats)       as tx.global_norm
+      adamw        (hyper, stats) -> (value, grad, moment1, moment2)  as tx.adamw
+    Each argument but hyper and stats is the first parameter's buffer.
+
+    `blocks` has one number per phase: the phases of a launch run one after the
+    other, the blocks of a phase in any order and at the same time. The object
+    defines one function per phase, `<sym_name>.<phase>`, of type
+    `txc_cpu_kernel_fn`. `workspace` has the bytes of each workspace. Both come
+    from codegen::describeKernel, which tx-plan-size-workspaces asks.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$inplace,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$blocks,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$workspace,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$segments,
+    DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs);
+  let regions = (region AnyRegion:$body);
+  let assemblyFormat = [{
+    $sym_name $kind (`inplace` $inplace^)? (`blocks` $blocks^)? (`workspace` $workspace^)?
+    (`segments` $segments^)? (`stddevs` $stddevs^)? attr-dict-with-keyword $body
+  }];
+}
+
+def Step_EntryOp : Step_Op<"entry", [Symbol, HasParent<"ProgramOp">, NoTerminator]> {
+  let summary = "Commands in the order in which they are issued";
+  let arguments = (ins SymbolNameAttr:$sym_name);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
+}
+
+def Step_LaunchOp : Step_Op<"launch", [HasParent<"EntryOp">]> {
+  let summary = "Runs a kernel";
+  let description = [{
+    `args` name buffers: inputs, results, workspaces, in the kernel's order.
+    `offsets` are byte offsets within them (a field of a result struct).
+
+    Constraints:
+    * (C1) `kernel` names a `step.kernel`, each of `args` a `step.alloc`.
+    * (C2) `offsets` has one element per argument.
+  }];
+  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$kernel, FlatSymbolRefArrayAttr:$args,
+    DenseI64ArrayAttr:$offsets, I64Attr:$num_inputs);
+  let assemblyFormat = "$name $kernel $args `offsets` $offsets `inputs` $num_inputs attr-dict";
+  let hasVerifier = 1;
+}
+
+def Step_GemmOp : Step_Op<"gemm", [HasParent<"EntryOp">]> {
+  let summary = "A matrix product by a library";
+  let description = [{
+    c[m, n] = op(a)[m, k] * op(b)[k, n] + beta * c, row-major; op transposes if
+    asked; `accumulate` makes beta 1, else it is 0.
+
+    Constraints:
+    * (C1) `a`, `b` and `c` name buffers of m*k, k*n and m*n elements of one type.
+    * (C2) `c` is neither `a` nor `b`.
+  }];
+  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$a, FlatSymbolRefAttr:$b, FlatSymbolRefAttr:$c,
+    I64Attr:$m, I64Attr:$n, I64Attr:$k, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$accumulate);
+  let assemblyFormat = [{
+    $name $a (`transposed` $transpose_a^)? `,` $b (`transposed` $transpose_b^)? `,` $c (`accumulate` $accumulate^)?
+    `m` $m `n` $n `k` $k attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def Step_FillOp : Step_Op<"fill", [HasParent<"EntryOp">]> {
+  let summary = "Sets every byte of a buffer";
+  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$buffer, I64Attr:$value);
+  let assemblyFormat = "$name $buffer `value` $value attr-dict";
+}
+
+def Step_ObjectOp : Step_Op<"object", [HasParent<"ProgramOp">]> {
+  let summary = "Machine code of all kernels";
+  let description = [{
+    A relocatable ELF object for `target` ("x86-64-v4") that defines the functions
+    of every `step.kernel`.
+  }];
+  let arguments = (ins StrAttr:$target, StrAttr:$code);
+  let assemblyFormat = "$target $code attr-dict";
+}
+
+#endif // TXC_STEP_OPS

@@ -1,0 +1,118 @@
+//===- AttentionOps.td - Rotary positions and attention --------------------===//
+#ifndef TXC_TX_ATTENTION_OPS
+#define TXC_TX_ATTENTION_OPS
+
+include "Tx/TxBase.td"
+
+def Tx_RopeTableOp : Tx_PureOp<"rope_table"> {
+  let summary = "Angles of the rotary position embedding";
+  let description = [{
+    For position t and pair j of a head of D elements (Su et al., RoFormer,
+    arXiv 2104.09864): angle = t * theta^(-2j/D); cos[t, j] and sin[t, j].
+
+    Constraints:
+    * (C1) both results are of one type, [T, D/2].
+    * (C2) `theta` is positive.
+  }];
+  let arguments = (ins F64Attr:$theta);
+  let results = (outs Tx_F32Tensor:$cos, Tx_F32Tensor:$sin);
+  let assemblyFormat = "`theta` $theta attr-dict `:` type($cos) `,` type($sin)";
+  let hasVerifier = 1;
+}
+
+def Tx_RopeOp : Tx_PureOp<"rope", [AllTypesMatch<["input", "result"]>, AllTypesMatch<["cos", "sin"]>,
+    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface, ["isPointwise"]>]> {
+  let summary = "Rotates pairs of the leading heads of each row by their position";
+  let description = [{
+    `input` is [B, T, N], a row being heads of `head_dim` elements; the first
+    `heads` of them are rotated, the rest copied. A pair (a, b) at position t
+    becomes (a cos - b sin, a sin + b cos). Pair j of a head is
+    (2j, 2j+1) if `layout` is interleaved, (j, j + D/2) if half. `inverse`
+    rotates by the opposite angle, which is the derivative.
+
+    Constraints:
+    * (C1) `head_dim` is even and divides N; `heads` * `head_dim` <= N.
+    * (C2) `cos` and `sin` are [T, head_dim/2].
+
+    Derivative: `tx.rope` with `inverse` toggled.
+  }];
+  let arguments = (ins Tx_FloatTensor:$input, Tx_F32Tensor:$cos, Tx_F32Tensor:$sin,
+    I64Attr:$heads, I64Attr:$head_dim, Tx_RopeLayoutAttr:$layout, UnitAttr:$inverse);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $cos `,` $sin $layout (`inverse` $inverse^)?
+    `heads` $heads `head_dim` $head_dim attr-dict `:` type($input) `,` type($cos)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tx_AttentionOp : Tx_PureOp<"attention", [
+    DeclareOpInterfaceMethods<Tx_FlopsOpInterface, ["getFlopsCausal"]>]> {
+  let summary = "Causal scaled dot-product attention over packed heads";
+  let description = [{
+    A row of `qkv` [B, T, (H + 2K) * D] holds H query heads, K key heads, K
+    value heads of D elements. Query head h reads key/value head h / (H / K).
+    For every b, h, t, over s <= t:
+        score[s] = dot(q[t], k[s]) / sqrt(D)
+        lse      = log(sum(exp(score)))
+        p[s]     = exp(score[s] - lse)
+        result   = sum over s of drop(p[s]) * v[s]
+    `drop` keeps element e = ((b * H + h) * T + t) * T + s as `tx.dropout` does,
+    with probability `dropout` of being dropped. `lse` is a result because the
+    backward pass computes p again from it: no T x T matrix is ever held.
+
+    Constraints:
+    * (C1) `n_kv_head` divides `n_head`.
+    * (C2) the innermost size of `qkv` is (n_head + 2 n_kv_head) * D for a whole D.
+    * (C3) `result` is [B, T, n_head * D], `lse` is [B, n_head, T].
+    * (C4) 0 <= `dropout` < 1; `hyper` is given if and only if it is positive.
+
+    FLOPs: 4 * B * n_head * D * T * T in full, T (T + 1) / 2 pairs causal.
+    Derivative: `tx.attention_vjp`.
+  }];
+  let arguments = (ins Tx_FloatTensor:$qkv, Optional<Tx_HyperType>:$hyper, I64Attr:$n_head, I64Attr:$n_kv_head,
+    DefaultValuedAttr<F64Attr, "0.0">:$dropout, DefaultValuedAttr<I32Attr, "0">:$site);
+  let results = (outs Tx_FloatTensor:$result, Tx_F32Tensor:$lse);
+  let assemblyFormat = [{
+    $qkv (`,` `hyper` $hyper^)? `heads` $n_head `kv_heads` $n_kv_head attr-dict
+    `:` type($qkv) `->` type($result) `,` type($lse)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getHeadDim();
+  }];
+}
+
+def Tx_AttentionVjpOp : Tx_PureOp<"attention_vjp", [
+    AllTypesMatch<["qkv", "qkv_grad"]>, AllTypesMatch<["grad", "output"]>,
+    DeclareOpInterfaceMethods<Tx_FlopsOpInterface, ["getFlopsCausal"]>]> {
+  let summary = "Derivative of tx.attention";
+  let description = [{
+    With p as in `tx.attention`, recomputed from `qkv` and `lse`, dp the gradient
+    of p and delta[t] = dot(grad[t], output[t]) per head:
+        dv[s]  = sum over t of drop(p[t, s]) * grad[t]
+        ds     = p * (dp - delta)
+        dq[t]  = sum over s of ds[t, s] * k[s] / sqrt(D)
+        dk[s]  = sum over t of ds[t, s] * q[t] / sqrt(D)
+    summed over the query heads that share a key/value head, in head order.
+
+    Constraints: as `tx.attention`.
+
+    FLOPs: 8 * B * n_head * D * T * T in full (four products; the recomputed
+    scores are not counted), T (T + 1) / 2 pairs causal.
+  }];
+  let arguments = (ins Tx_FloatTensor:$grad, Tx_FloatTensor:$qkv, Tx_FloatTensor:$output, Tx_F32Tensor:$lse,
+    Optional<Tx_HyperType>:$hyper, I64Attr:$n_head, I64Attr:$n_kv_head,
+    DefaultValuedAttr<F64Attr, "0.0">:$dropout, DefaultValuedAttr<I32Attr, "0">:$site);
+  let results = (outs Tx_FloatTensor:$qkv_grad);
+  let assemblyFormat = [{
+    $grad `,` $qkv `,` $output `,` $lse (`,` `hyper` $hyper^)? `heads` $n_head `kv_heads` $n_kv_head attr-dict
+    `:` type($qkv) `,` type($output) `,` type($lse)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getHeadDim();
+  }];
+}
+
+#endif // TXC_TX_ATTENTION_OPS

@@ -1,0 +1,92 @@
+//===- StateOps.td - Parameters and the state that outlives a function -----===//
+#ifndef TXC_TX_STATE_OPS
+#define TXC_TX_STATE_OPS
+
+include "Tx/TxBase.td"
+
+def Tx_ParamOp : Tx_Op<"param", [Symbol]> {
+  let summary = "Declares a trainable parameter";
+  let description = [{
+    The symbol is the parameter's YAML path. `init` and `stddev` say how
+    `tx.init` fills it, `site` is its number in the counter-based generator,
+    `decay` whether weight decay applies. Each parameter has four tensors of its
+    type: value, grad, moment1, moment2.
+
+    Constraints:
+    * (C1) the type is a static tensor of f32 (the master precision).
+    * (C2) `stddev` is positive if and only if `init` is `normal`; otherwise 0.
+    * (C3) `decay` only for tensors of two or more dimensions.
+
+    Example: `tx.param @"blocks.0.attn.qkv.weight" : tensor<2304x768xf32>
+      init = normal(2.0e-2) site = 3 decay`
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, Tx_InitAttr:$init,
+    F64Attr:$stddev, I32Attr:$site, UnitAttr:$decay);
+  let assemblyFormat = [{
+    $sym_name `:` $type `init` `=` $init `(` $stddev `)` `site` `=` $site
+    (`decay` $decay^)? attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def Tx_ReadOp : Tx_Op<"read"> {
+  let summary = "Reads a tensor of a parameter";
+  let description = [{
+    Constraints:
+    * (C1) `param` names a `tx.param` of the result's shape.
+
+    Example: `%w = tx.read @"lm_head.weight" value : tensor<256x64xf32>`
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$param, Tx_StateAttr:$state);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = "$param $state attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tx_AssignOp : Tx_Op<"assign"> {
+  let summary = "Replaces a tensor of a parameter";
+  let description = [{
+    Constraints:
+    * (C1) `param` names a `tx.param` of the value's shape.
+
+    Example: `tx.assign @"wte.weight" grad, %g : tensor<256x64xf32>`
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$param, Tx_StateAttr:$state, Tx_FloatTensor:$value);
+  let assemblyFormat = "$param $state `,` $value attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
+def Tx_AccumulateOp : Tx_Op<"accumulate"> {
+  let summary = "Adds to the gradient of a parameter";
+  let description = [{
+    grad = grad + value. A parameter that is used twice (a tied embedding) is
+    accumulated twice, so no sum of its gradients is ever held apart. `fuse`
+    moves the addition into the kernel that computes `value`.
+
+    Constraints:
+    * (C1) `param` names a `tx.param` of the value's shape.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$param, Tx_FloatTensor:$value);
+  let assemblyFormat = "$param `,` $value attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
+def Tx_InitOp : Tx_Op<"init"> {
+  let summary = "Fills a parameter as its tx.param says";
+  let description = [{
+    `normal`: element e is stddev * z(e), where z comes by Box-Muller from words
+    0 and 1 of the Philox4x32-10 block with key (seed_lo, seed_hi) and counter
+    (e_lo, e_hi, site, 0xffffffff):
+        u1 = ((w0 >> 8) + 1) * 2^-24,  u2 = (w1 >> 8) * 2^-24
+        z  = sqrt(-2 ln u1) * cos(2 pi u2)
+    The gradient and both moments become zero.
+
+    Constraints:
+    * (C1) `param` names a `tx.param`.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$param, Tx_HyperType:$hyper);
+  let assemblyFormat = "$param `,` $hyper attr-dict";
+  let hasVerifier = 1;
+}
+
+#endif // TXC_TX_STATE_OPS

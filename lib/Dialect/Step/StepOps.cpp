@@ -1,0 +1,70 @@
+//===- StepOps.cpp - Verifiers of the step ops -----------------------------===//
+
+#include "txc/Dialect/Step/Step.h"
+
+using namespace mlir;
+using namespace txc::step;
+
+LogicalResult ProgramOp::verify() {
+  if (getArenaBytes() && getArenaBytes() < getLowerBound())
+    return emitOpError() << "(C1): arena of " << getArenaBytes() << " bytes is below the lower bound "
+                         << getLowerBound();
+  return success();
+}
+
+LogicalResult AllocOp::verify() {
+  if (getOffset() < -1 || (getOffset() >= 0 && getOffset() % 64))
+    return emitOpError() << "(C1): offset must be -1 or a multiple of 64, found " << getOffset();
+  auto type = dyn_cast<ShapedType>(getType());
+  if (!type || !type.hasStaticShape() ||
+      type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8) != static_cast<int64_t>(getBytes()))
+    return emitOpError() << "(C2): " << getBytes() << " bytes is not the size of " << getType();
+  if (auto entry = getEntryAttr())
+    if (!SymbolTable::lookupNearestSymbolFrom<EntryOp>(getOperation(), entry))
+      return emitOpError() << "(C3): " << entry << " does not name a step.entry";
+  return success();
+}
+
+/// The named buffer, or an error.
+static AllocOp lookupBuffer(Operation *op, FlatSymbolRefAttr name) {
+  auto program = op->getParentOfType<ProgramOp>();
+  auto alloc = program ? dyn_cast_or_null<AllocOp>(SymbolTable::lookupSymbolIn(program, name)) : AllocOp();
+  if (!alloc)
+    op->emitOpError() << "(C1): " << name << " does not name a step.alloc";
+  return alloc;
+}
+
+LogicalResult LaunchOp::verify() {
+  auto program = (*this)->getParentOfType<ProgramOp>();
+  if (!program || !isa_and_nonnull<KernelOp>(SymbolTable::lookupSymbolIn(program, getKernelAttr())))
+    return emitOpError() << "(C1): " << getKernelAttr() << " does not name a step.kernel";
+  for (auto arg : getArgs().getAsRange<FlatSymbolRefAttr>())
+    if (!lookupBuffer(*this, arg))
+      return failure();
+  if (getOffsets().size() != getArgs().size())
+    return emitOpError() << "(C2): expects " << getArgs().size() << " offsets, found " << getOffsets().size();
+  return success();
+}
+
+LogicalResult GemmOp::verify() {
+  int64_t m = getM(), n = getN(), k = getK();
+  std::pair<FlatSymbolRefAttr, int64_t> operands[] = {
+      {getAAttr(), m * k}, {getBAttr(), k * n}, {getCAttr(), m * n}};
+  Type element;
+  for (auto [name, elements] : operands) {
+    AllocOp alloc = lookupBuffer(*this, name);
+    if (!alloc)
+      return failure();
+    auto type = cast<ShapedType>(alloc.getType());
+    if (type.getNumElements() != elements || (element && type.getElementType() != element))
+      return emitOpError() << "(C1): " << name << " is " << type << " but " << elements << " elements"
+                           << (element ? " of the other operands' type" : "") << " are needed";
+    element = type.getElementType();
+  }
+  if (getCAttr() == getAAttr() || getCAttr() == getBAttr())
+    return emitOpError() << "(C2): the result " << getCAttr() << " is also an operand";
+  return success();
+}
+
+#define GET_OP_CLASSES
+#include "txc/Dialect/Step/StepOps.cpp.inc"

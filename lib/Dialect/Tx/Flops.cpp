@@ -1,0 +1,30 @@
+//===- Flops.cpp - FLOPs of matrix products and attention ------------------===//
+
+#include "txc/Dialect/Tx/Tx.h"
+
+using namespace mlir;
+using namespace txc::tx;
+
+/// 2 * rows * out * in, from the weight-shaped tensor and a row tensor.
+static uint64_t linearFlops(Value weight, Value rowTensor) {
+  auto rows = cast<RankedTensorType>(rowTensor.getType());
+  return 2 * static_cast<uint64_t>(cast<RankedTensorType>(weight.getType()).getNumElements()) *
+         (rows.getNumElements() / rows.getShape().back());
+}
+
+uint64_t LinearOp::getFlopsFull() { return linearFlops(getWeight(), getInput()); }
+uint64_t LinearInputVjpOp::getFlopsFull() { return linearFlops(getWeight(), getGrad()); }
+uint64_t LinearWeightVjpOp::getFlopsFull() { return linearFlops(getResult(), getInput()); }
+
+/// `products` matrix products of `pairs` query-key pairs per batch and head.
+template <typename Op> static uint64_t attentionFlops(Op op, uint64_t products, bool causal) {
+  auto type = cast<RankedTensorType>(op.getQkv().getType());
+  uint64_t b = type.getDimSize(0), t = type.getDimSize(1);
+  uint64_t pairs = causal ? t * (t + 1) / 2 : t * t;
+  return 2 * products * b * op.getNHead() * op.getHeadDim() * pairs;
+}
+
+uint64_t AttentionOp::getFlopsFull() { return attentionFlops(*this, 2, false); }
+uint64_t AttentionOp::getFlopsCausal() { return attentionFlops(*this, 2, true); }
+uint64_t AttentionVjpOp::getFlopsFull() { return attentionFlops(*this, 4, false); }
+uint64_t AttentionVjpOp::getFlopsCausal() { return attentionFlops(*this, 4, true); }

@@ -1,0 +1,352 @@
+//===- TxOps.cpp - Verifiers of the tx ops ---------------------------------===//
+//
+// One function per op, in the order of the .td files. Each message starts with
+// the constraint's number in the op's description.
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Dialect/Tx/Tx.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/SmallSet.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace txc::tx;
+
+static RankedTensorType tensor(Type type) { return cast<RankedTensorType>(type); }
+static RankedTensorType tensor(Value value) { return tensor(value.getType()); }
+static int64_t width(Value value) { return tensor(value).getShape().back(); }
+static ArrayRef<int64_t> rows(Value value) { return tensor(value).getShape().drop_back(); }
+
+/// `vector` must be 1-D, of the innermost size of `input`.
+static LogicalResult verifyColumn(Operation *op, StringRef constraint, StringRef name, Value vector, Value input) {
+  if (tensor(input).getRank() == 0)
+    return op->emitOpError() << constraint << ": input must have at least one dimension";
+  if (tensor(vector).getRank() != 1 || tensor(vector).getDimSize(0) != width(input))
+    return op->emitOpError() << constraint << ": " << name << " must be 1-D of the input's innermost size "
+                             << width(input) << ", found " << vector.getType();
+  return success();
+}
+
+/// `scalars` must have one element per row of `input`.
+static LogicalResult verifyRowScalar(Operation *op, StringRef constraint, StringRef name, Value scalars,
+                                     Value input) {
+  if (tensor(scalars).getShape() != rows(input))
+    return op->emitOpError() << constraint << ": " << name << " must have the shape of " << input.getType()
+                             << " less its innermost dimension, found " << scalars.getType();
+  return success();
+}
+
+/// The named parameter, or an error.
+static FailureOr<ParamOp> lookupParam(Operation *op, FlatSymbolRefAttr name, StringRef constraint) {
+  auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, name);
+  if (!param)
+    return op->emitOpError() << constraint << ": " << name << " does not name a tx.param";
+  return param;
+}
+
+static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Type type) {
+  FailureOr<ParamOp> param = lookupParam(op, name, "(C1)");
+  if (failed(param))
+    return failure();
+  if (tensor(param->getType()).getShape() != tensor(type).getShape()) {
+    InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name << " has type "
+                                                << param->getType();
+    diag.attachNote(param->getLoc()) << "declared here";
+    return diag;
+  }
+  return success();
+}
+
+//===-- State --------------------------------------------------------------===//
+
+LogicalResult ParamOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !type.hasStaticShape() || !(type.getElementType().isF32() || type.getElementType().isF64()))
+    return emitOpError() << "(C1): must be a static tensor of f32, found " << getType();
+  double stddev = getStddev().convertToDouble();
+  if ((getInit() == Init::Normal) ? !(stddev > 0) : stddev != 0)
+    return emitOpError() << "(C2): init = " << stringifyInit(getInit()) << " with stddev " << stddev
+                         << "; stddev must be positive for normal and 0 otherwise";
+  if (getDecay() && type.getRank() < 2)
+    return emitOpError() << "(C3): weight decay needs at least two dimensions, found " << type;
+  return success();
+}
+
+LogicalResult ReadOp::verify() { return verifyParamValue(*this, getParamAttr(), getType()); }
+LogicalResult AssignOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
+LogicalResult AccumulateOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
+LogicalResult InitOp::verify() { return lookupParam(*this, getParamAttr(), "(C1)"); }
+
+//===-- Embeddings ---------------------------------------------------------===//
+
+static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, Value rowsOfC) {
+  auto t = tensor(tokens), w = tensor(table), r = tensor(rowsOfC);
+  if (w.getRank() != 2 || r.getRank() != 3 || r.getShape().take_front(2) != t.getShape() ||
+      r.getDimSize(2) != w.getDimSize(1) || r.getElementType() != w.getElementType())
+    return op->emitOpError() << "(C1): for tokens " << t << " and a table of shape [V, C] expects [B, T, C], found "
+                             << w << " and " << r;
+  return success();
+}
+
+LogicalResult EmbeddingOp::verify() { return verifyEmbedding(*this, getTokens(), getTable(), getResult()); }
+LogicalResult EmbeddingVjpOp::verify() { return verifyEmbedding(*this, getTokens(), getResult(), getGrad()); }
+
+static LogicalResult verifyPosition(Operation *op, Value input, Value table) {
+  auto x = tensor(input), w = tensor(table);
+  if (x.getRank() != 3 || w.getShape() != x.getShape().drop_front())
+    return op->emitOpError() << "(C1): expects [B, T, C] and [T, C], found " << x << " and " << w;
+  return success();
+}
+
+LogicalResult AddPositionOp::verify() { return verifyPosition(*this, getInput(), getTable()); }
+LogicalResult PositionVjpOp::verify() { return verifyPosition(*this, getGrad(), getResult()); }
+
+//===-- Norms --------------------------------------------------------------===//
+
+static LogicalResult verifyEpsilon(Operation *op, const APFloat &epsilon) {
+  if (!(epsilon.convertToDouble() > 0))
+    return op->emitOpError() << "(C3): epsilon must be positive, found " << epsilon.convertToDouble();
+  return success();
+}
+
+LogicalResult RmsNormOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
+      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())))
+    return failure();
+  return verifyEpsilon(*this, getEpsilon());
+}
+
+LogicalResult RmsNormVjpOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())))
+    return failure();
+  return verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput());
+}
+
+LogicalResult LayerNormOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
+      failed(verifyRowScalar(*this, "(C2)", "mean and rstd", getRstd(), getInput())))
+    return failure();
+  return verifyEpsilon(*this, getEpsilon());
+}
+
+LogicalResult LayerNormVjpOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())))
+    return failure();
+  return verifyRowScalar(*this, "(C2)", "mean and rstd", getRstd(), getInput());
+}
+
+//===-- Matrix products ----------------------------------------------------===//
+
+static LogicalResult verifyLinear(Operation *op, Value input, Value weight, Value result, bool transposed) {
+  auto w = tensor(weight);
+  if (tensor(input).getRank() < 1 || w.getRank() != 2 || w.getDimSize(transposed ? 0 : 1) != width(input))
+    return op->emitOpError() << "(C1): weight must be [out, in] with " << (transposed ? "out" : "in")
+                             << " the innermost size of " << input.getType() << ", found " << w;
+  if (tensor(result).getRank() < 1 || rows(result) != rows(input) ||
+      width(result) != w.getDimSize(transposed ? 1 : 0))
+    return op->emitOpError() << "(C2): result must have the shape of " << input.getType() << " with "
+                             << w.getDimSize(transposed ? 1 : 0) << " innermost, found " << result.getType();
+  return success();
+}
+
+LogicalResult LinearOp::verify() { return verifyLinear(*this, getInput(), getWeight(), getResult(), false); }
+LogicalResult LinearInputVjpOp::verify() { return verifyLinear(*this, getGrad(), getWeight(), getResult(), true); }
+
+LogicalResult LinearWeightVjpOp::verify() {
+  if (tensor(getGrad()).getRank() < 1 || tensor(getInput()).getRank() < 1 || rows(getGrad()) != rows(getInput()))
+    return emitOpError() << "(C1): grad and input must have the same leading dimensions, found "
+                         << getGrad().getType() << " and " << getInput().getType();
+  if (tensor(getResult()).getShape() != ArrayRef<int64_t>{width(getGrad()), width(getInput())})
+    return emitOpError() << "(C2): result must be [" << width(getGrad()) << ", " << width(getInput())
+                         << "], found " << getResult().getType();
+  return success();
+}
+
+LogicalResult AddBiasOp::verify() { return verifyColumn(*this, "(C1)", "bias", getBias(), getInput()); }
+LogicalResult BiasVjpOp::verify() { return verifyColumn(*this, "(C1)", "result", getResult(), getGrad()); }
+
+//===-- Attention ----------------------------------------------------------===//
+
+static LogicalResult verifyRopeTable(Operation *op, StringRef constraint, Value cos, int64_t block, int64_t half) {
+  auto type = tensor(cos);
+  if (type.getRank() != 2 || type.getDimSize(0) != block || type.getDimSize(1) != half)
+    return op->emitOpError() << constraint << ": cos and sin must be [" << block << ", " << half << "], found "
+                             << type;
+  return success();
+}
+
+LogicalResult RopeTableOp::verify() {
+  if (tensor(getCos()).getRank() != 2 || getCos().getType() != getSin().getType())
+    return emitOpError() << "(C1): both results must be [T, D/2], found " << getCos().getType() << " and "
+                         << getSin().getType();
+  if (!(getTheta().convertToDouble() > 0))
+    return emitOpError() << "(C2): theta must be positive, found " << getTheta().convertToDouble();
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  auto type = tensor(getInput());
+  int64_t heads = getHeads(), dim = getHeadDim();
+  if (type.getRank() != 3 || dim <= 0 || dim % 2 || width(getInput()) % dim || heads < 0 ||
+      heads * dim > width(getInput()))
+    return emitOpError() << "(C1): expects [B, T, N] with an even head_dim that divides N and heads * head_dim <= N, "
+                         << "found " << type << ", heads " << heads << ", head_dim " << dim;
+  return verifyRopeTable(*this, "(C2)", getCos(), type.getDimSize(1), dim / 2);
+}
+
+template <typename Op> static LogicalResult verifyAttention(Op op, Value output, Value lse) {
+  int64_t heads = op.getNHead(), kvHeads = op.getNKvHead();
+  if (heads <= 0 || kvHeads <= 0 || heads % kvHeads)
+    return op.emitOpError() << "(C1): kv_heads must divide heads, found " << kvHeads << " and " << heads;
+  auto type = tensor(op.getQkv());
+  int64_t packed = heads + 2 * kvHeads;
+  if (type.getRank() != 3 || type.getDimSize(2) % packed)
+    return op.emitOpError() << "(C2): qkv must be [B, T, (heads + 2 kv_heads) * D], found " << type << " for "
+                            << heads << " heads and " << kvHeads << " kv_heads";
+  int64_t b = type.getDimSize(0), t = type.getDimSize(1), d = type.getDimSize(2) / packed;
+  if (tensor(output).getShape() != ArrayRef<int64_t>{b, t, heads * d} ||
+      tensor(lse).getShape() != ArrayRef<int64_t>{b, heads, t})
+    return op.emitOpError() << "(C3): expects an output of [" << b << ", " << t << ", " << heads * d
+                            << "] and lse of [" << b << ", " << heads << ", " << t << "], found "
+                            << output.getType() << " and " << lse.getType();
+  double p = op.getDropout().convertToDouble();
+  if (!(p >= 0 && p < 1) || (p > 0) != static_cast<bool>(op.getHyper()))
+    return op.emitOpError() << "(C4): dropout must be in [0, 1) and hyper given if and only if it is positive, "
+                            << "found dropout " << p << (op.getHyper() ? " with" : " without") << " hyper";
+  return success();
+}
+
+LogicalResult AttentionOp::verify() { return verifyAttention(*this, getResult(), getLse()); }
+LogicalResult AttentionVjpOp::verify() { return verifyAttention(*this, getOutput(), getLse()); }
+
+template <typename Op> static int64_t headDim(Op op) {
+  return width(op.getQkv()) / (op.getNHead() + 2 * op.getNKvHead());
+}
+int64_t AttentionOp::getHeadDim() { return headDim(*this); }
+int64_t AttentionVjpOp::getHeadDim() { return headDim(*this); }
+
+//===-- Pointwise ----------------------------------------------------------===//
+
+static LogicalResult verifySwiglu(Operation *op, Value wide, Value narrow) {
+  if (tensor(narrow).getRank() < 1 || tensor(wide).getRank() < 1 || rows(wide) != rows(narrow) ||
+      width(wide) != 2 * width(narrow) || tensor(wide).getElementType() != tensor(narrow).getElementType())
+    return op->emitOpError() << "(C1): input must be twice as wide as the gated row, found " << wide.getType()
+                             << " and " << narrow.getType();
+  return success();
+}
+
+LogicalResult SwigluOp::verify() { return verifySwiglu(*this, getInput(), getResult()); }
+LogicalResult SwigluVjpOp::verify() { return verifySwiglu(*this, getInput(), getGrad()); }
+
+LogicalResult DropoutOp::verify() {
+  double p = getP().convertToDouble();
+  if (!(p > 0 && p < 1))
+    return emitOpError() << "(C1): p must be between 0 and 1, found " << p;
+  return success();
+}
+
+LogicalResult CastOp::verify() {
+  auto from = tensor(getInput()), to = tensor(getResult());
+  if (from.getShape() != to.getShape() || from.getElementType() == to.getElementType())
+    return emitOpError() << "(C1): expects the same shape and different element types, found " << from << " and "
+                         << to;
+  return success();
+}
+
+//===-- Loss ---------------------------------------------------------------===//
+
+static LogicalResult verifyCrossEntropy(Operation *op, Value logits, Value targets, Value perRow) {
+  auto type = tensor(logits);
+  if (type.getRank() != 3 || type.getShape().take_front(2) != tensor(targets).getShape())
+    return op->emitOpError() << "(C1): logits must be [B, T, V] for targets " << targets.getType() << ", found "
+                             << type;
+  return verifyRowScalar(op, "(C2)", "a per-token value", perRow, logits);
+}
+
+LogicalResult CrossEntropyOp::verify() {
+  return verifyCrossEntropy(*this, getLogits(), getTargets(), getLoss());
+}
+LogicalResult CrossEntropyVjpOp::verify() {
+  return verifyCrossEntropy(*this, getLogits(), getTargets(), getLse());
+}
+
+//===-- Optimizer ----------------------------------------------------------===//
+
+static LogicalResult verifyParamList(Operation *op, ArrayAttr params, Value stats) {
+  llvm::StringSet<> seen;
+  for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
+    if (failed(lookupParam(op, name, "(C1)")))
+      return failure();
+    if (!seen.insert(name.getValue()).second)
+      return op->emitOpError() << "(C1): " << name << " is named twice";
+  }
+  if (seen.empty())
+    return op->emitOpError() << "(C1): must name at least one parameter";
+  if (tensor(stats).getShape() != ArrayRef<int64_t>{9})
+    return op->emitOpError() << "(C2): statistics must have 9 elements, found " << stats.getType();
+  return success();
+}
+
+LogicalResult GlobalNormOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
+LogicalResult AdamwOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
+
+//===-- Kernels ------------------------------------------------------------===//
+
+/// Whether `kind` may hold `op`; the terminator is checked elsewhere.
+static bool kindAllows(KernelKind kind, Operation &op) {
+  switch (kind) {
+  case KernelKind::RowWise:
+    return isa<RowWiseOpInterface>(op);
+  case KernelKind::MatrixProduct:
+    return isa<LinearOp, LinearInputVjpOp, LinearWeightVjpOp, AddOp>(op);
+  case KernelKind::Attention:
+    return isa<AttentionOp, AttentionVjpOp>(op);
+  case KernelKind::Scatter:
+    return isa<EmbeddingVjpOp, PositionVjpOp, AddOp>(op);
+  case KernelKind::Reduction:
+    return isa<MeanLossOp, TargetCountOp>(op);
+  case KernelKind::Table:
+    return isa<RopeTableOp>(op);
+  }
+  llvm_unreachable("all kinds handled");
+}
+
+LogicalResult KernelOp::verify() {
+  Block &body = getBody().front();
+  if (body.getArgumentTypes() != getInputs().getTypes())
+    return emitOpError() << "(C1): body arguments must have the types of the operands";
+  if (body.getTerminator()->getOperandTypes() != getResultTypes())
+    return emitOpError() << "(C1): yielded values must have the types of the results";
+  unsigned adds = 0, others = 0;
+  for (Operation &op : body.without_terminator()) {
+    if (!kindAllows(getKind(), op)) {
+      InFlightDiagnostic diag = emitOpError()
+                                << "(C2): a " << stringifyKernelKind(getKind()) << " kernel cannot hold this op";
+      diag.attachNote(op.getLoc()) << "see " << op.getName();
+      return diag;
+    }
+    ++(isa<AddOp>(op) ? adds : others);
+  }
+  if (getKind() != KernelKind::RowWise && (others != 1 || adds > 1))
+    return emitOpError() << "(C2): a " << stringifyKernelKind(getKind())
+                         << " kernel holds exactly one op and at most one addition, found " << others << " and "
+                         << adds;
+  if (getInplace().size() != getNumResults())
+    return emitOpError() << "(C3): inplace must have " << getNumResults() << " elements, found "
+                         << getInplace().size();
+  llvm::SmallSet<int64_t, 4> taken;
+  for (auto [i, operand] : llvm::enumerate(getInplace())) {
+    if (operand == -1)
+      continue;
+    if (operand < 0 || operand >= static_cast<int64_t>(getInputs().size()) ||
+        getInputs()[operand].getType() != getResult(i).getType() || !taken.insert(operand).second)
+      return emitOpError() << "(C3): result " << i << " cannot be written over operand " << operand;
+  }
+  return success();
+}
+
+#define GET_OP_CLASSES
+#include "txc/Dialect/Tx/TxOps.cpp.inc"
