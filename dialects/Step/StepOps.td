@@ -28,15 +28,15 @@ def Step_AllocOp : Step_Op<"alloc", [Symbol, HasParent<"ProgramOp">]> {
   let description = [{
     `entry` names the entry within which the buffer lives; none: it lives
     throughout (state, inputs, results). `offset` is set by
-    tx-plan-assign-offsets; -1 before.
+    tx-plan-assign-offsets; absent before.
 
     Constraints:
-    * (C1) `offset` is -1 or a non-negative multiple of 64.
+    * (C1) `offset`, if set, is a multiple of 64.
     * (C2) `bytes` is the size of `type`.
     * (C3) `entry`, if given, names a `step.entry`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Step_BufferKindAttr:$kind, TypeAttr:$type, I64Attr:$bytes,
-    DefaultValuedAttr<I64Attr, "-1">:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry);
+    OptionalAttr<I64Attr>:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry);
   let assemblyFormat = [{
     $sym_name $kind `:` $type `bytes` $bytes (`offset` $offset^)? (`in` $entry^)? attr-dict
   }];

@@ -13,8 +13,8 @@ LogicalResult ProgramOp::verify() {
 }
 
 LogicalResult AllocOp::verify() {
-  if (getOffset() < -1 || (getOffset() >= 0 && getOffset() % 64))
-    return emitOpError() << "(C1): offset must be -1 or a multiple of 64, found " << getOffset();
+  if (getOffset() && *getOffset() % 64)
+    return emitOpError() << "(C1): offset must be a multiple of 64, found " << *getOffset();
   auto type = dyn_cast<ShapedType>(getType());
   if (!type || !type.hasStaticShape() ||
       type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8) != static_cast<int64_t>(getBytes()))
