@@ -19,6 +19,8 @@ def Tx_KernelOp : Tx_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,
     `reduction`       one tx.mean_loss or tx.target_count
     `table`           one tx.rope_table
 
+    Scalar constants may stand in any of them.
+
     `inplace[i]` is the operand whose buffer result i is written to, or -1.
 
     Constraints:

@@ -322,6 +322,8 @@ LogicalResult KernelOp::verify() {
     return emitOpError() << "(C1): yielded values must have the types of the results";
   unsigned adds = 0, others = 0;
   for (Operation &op : body.without_terminator()) {
+    if (op.hasTrait<OpTrait::ConstantLike>())
+      continue;
     if (!kindAllows(getKind(), op)) {
       InFlightDiagnostic diag = emitOpError()
                                 << "(C2): a " << stringifyKernelKind(getKind()) << " kernel cannot hold this op";

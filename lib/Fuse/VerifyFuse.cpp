@@ -1,0 +1,55 @@
+//===- VerifyFuse.cpp - Check the fuse stage's guarantee -------------------===//
+//
+// Every computation is inside a tx.kernel; outside are only state, updates and
+// constants that a function returns. An assigned gradient is written in place.
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Fuse/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+
+namespace txc::fuse {
+#define GEN_PASS_DEF_VERIFYFUSE
+#include "txc/Fuse/Passes.h.inc"
+
+namespace {
+/// `assign` writes where its value already lies.
+bool isInPlace(tx::AssignOp assign) {
+  auto result = dyn_cast<OpResult>(assign.getValue());
+  auto kernel = result ? dyn_cast<tx::KernelOp>(result.getOwner()) : tx::KernelOp();
+  if (!kernel || kernel.getInplace()[result.getResultNumber()] < 0)
+    return false;
+  auto read = kernel.getInputs()[kernel.getInplace()[result.getResultNumber()]].getDefiningOp<tx::ReadOp>();
+  return read && read.getParamAttr() == assign.getParamAttr() && read.getState() == assign.getState();
+}
+
+struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (Operation &op : function.getBody().front()) {
+        if (auto assign = dyn_cast<tx::AssignOp>(op); assign && !isInPlace(assign)) {
+          assign.emitOpError() << "is not written in place after fuse";
+          signalPassFailure();
+        }
+        if (!isa<tx::KernelOp, tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp,
+                 arith::ConstantOp, func::ReturnOp>(op)) {
+          op.emitOpError() << "is outside of a tx.kernel after fuse";
+          signalPassFailure();
+        }
+      }
+  }
+};
+} // namespace
+
+void buildPipeline(OpPassManager &pm) {
+  pm.addPass(createExpandAccumulations());
+  pm.addPass(createFormKernels());
+  pm.addPass(createAssignInplace());
+  pm.addPass(createMergeUpdates());
+  pm.addPass(createVerifyFuse());
+}
+} // namespace txc::fuse
