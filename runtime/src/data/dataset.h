@@ -1,0 +1,70 @@
+//===- dataset.h - Token files and batches of them -------------------------===//
+//
+// A data set is a folder with train.bin and val.bin and a sidecar that names
+// their dtype, vocabulary and tokenizer. Files are mapped, never copied.
+//
+// A batch is a function of (seed, stream, step) alone, so that runs repeat to
+// the bit, accumulation does not change the order, and evaluation does not
+// disturb training.
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_RUNTIME_DATA_DATASET_H
+#define TXC_RUNTIME_DATA_DATASET_H
+
+#include "support/status.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace txc::data {
+
+// One token file.
+class TokenSplit {
+public:
+  uint64_t size() const;
+  int32_t token(uint64_t index) const;
+  // Writes tokens [begin, begin + count) to `out`.
+  void copy(uint64_t begin, uint64_t count, int32_t *out) const;
+
+private:
+  friend class TokenDataset;
+  struct Mapping;
+  std::shared_ptr<const Mapping> mapping_;
+};
+
+struct OpenOptions {
+  // Folders in which NAME is looked up, in order, after NAME as a path itself
+  // and before TXC_DATA_DIR and ./data.
+  std::vector<std::string> searchPath;
+};
+
+class TokenDataset {
+public:
+  static Result<TokenDataset> open(const std::string &nameOrDir, const OpenOptions &options);
+  const TokenSplit &train() const { return train_; }
+  const TokenSplit &val() const { return val_; }
+  uint32_t vocabSize() const { return vocabSize_; }
+  std::string tokenizerName() const { return tokenizerName_; }
+  const std::string &directory() const { return directory_; }
+
+private:
+  TokenSplit train_, val_;
+  uint32_t vocabSize_ = 0;
+  std::string tokenizerName_, directory_;
+};
+
+// Fills tokens and targets, both [batch, block], with windows of `split` that
+// start at random places; targets are the tokens one later. `stream` keeps
+// users of one seed apart (training, evaluation of train, of val).
+void sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
+                 int64_t block, int32_t *tokens, int32_t *targets);
+
+// Fails if the data set has tokens that a model of `vocab` tokens lacks, or a
+// split shorter than block + 1 tokens.
+Status checkFits(const TokenDataset &dataset, int64_t vocab, int64_t block);
+
+} // namespace txc::data
+
+#endif // TXC_RUNTIME_DATA_DATASET_H
