@@ -1,0 +1,24 @@
+//===- Passes.td - The plan stage ------------------------------------------===//
+include "mlir/Pass/PassBase.td"
+
+def BuildProgram : Pass<"tx-plan-build-program", "::mlir::ModuleOp"> {
+  let summary = "Turn functions of kernels into a step.program of buffers and commands";
+  let dependentDialects = ["::txc::step::StepDialect", "::txc::tx::TxDialect"];
+}
+
+def SizeWorkspaces : Pass<"tx-plan-size-workspaces", "::mlir::ModuleOp"> {
+  let summary = "Cut kernels into blocks and give launches their workspaces";
+  let dependentDialects = ["::txc::step::StepDialect"];
+  let options = [
+    Option<"cpu", "cpu", "std::string", "\"\"",
+           "x86-64-v3 or x86-64-v4; empty: the level of this machine">
+  ];
+}
+
+def AssignOffsets : Pass<"tx-plan-assign-offsets", "::mlir::ModuleOp"> {
+  let summary = "Give every buffer its place in the arena";
+}
+
+def VerifyPlan : Pass<"tx-plan-verify", "::mlir::ModuleOp"> {
+  let summary = "Check that no two live buffers overlap and nothing is read before it is written";
+}

@@ -1,0 +1,58 @@
+//===- Pipeline.cpp - The stages, as a table and as pass pipelines ---------===//
+
+#include "txc/Pipeline/Pipeline.h"
+
+#include "txc/Dialect/Step/Step.h"
+#include "txc/Dialect/Tx/Tx.h"
+#include "txc/Fuse/Passes.h"
+#include "txc/Plan/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+
+namespace txc::pipeline {
+
+static const StageInfo stages[] = {
+#define TXC_STAGE(Enumerator, word, requires_, guarantees, summary)                                                \
+  {Stage::Enumerator, word, requires_, guarantees, summary},
+#include "txc/Pipeline/Stages.def"
+};
+
+ArrayRef<StageInfo> getStages() { return stages; }
+
+std::optional<Stage> parseStage(StringRef word) {
+  for (const StageInfo &info : stages)
+    if (info.word == word)
+      return info.stage;
+  return std::nullopt;
+}
+
+StringRef getWord(Stage stage) { return stages[static_cast<int>(stage)].word; }
+
+void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
+  switch (stage) {
+  case Stage::Import:
+  case Stage::Autodiff:
+  case Stage::Shard:
+  case Stage::Codegen:
+  case Stage::Link:
+    return;
+  case Stage::Fuse:
+    return fuse::buildPipeline(pm);
+  case Stage::Plan:
+    return plan::buildPipeline(pm, options.cpu);
+  }
+}
+
+void registerDialects(DialectRegistry &registry) {
+  registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
+}
+
+void registerPasses() {
+  fuse::registerFusePasses();
+  plan::registerPlanPasses();
+}
+
+} // namespace txc::pipeline

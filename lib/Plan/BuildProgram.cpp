@@ -1,0 +1,416 @@
+//===- BuildProgram.cpp - From functions of kernels to commands ------------===//
+//
+// Requires: the fuse stage's guarantee; kernels are in final order.
+//
+// 1. Parameters become four buffers each, all values first, then all gradients,
+//    first moments, second moments: four flat arenas of one layout.
+// 2. Tokens, targets, hyper, loss and stats become buffers of their own.
+// 3. Every function becomes a step.entry: a matrix product becomes step.gemm,
+//    any other kernel step.launch. Equal kernels become one step.kernel.
+// 4. Every result gets a buffer: that of the operand it is written over, a field
+//    of the entry's result, or a new activation.
+//
+// Guarantees: one step.program; functions are gone; tx.param symbols stay for
+// the metadata. FLOPs stand on the commands (`op`, `flops_full`,
+// `flops_causal`).
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Plan/Passes.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+
+namespace txc::plan {
+#define GEN_PASS_DEF_BUILDPROGRAM
+#include "txc/Plan/Passes.h.inc"
+
+namespace {
+
+int64_t bytesOf(RankedTensorType type) {
+  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}
+
+/// Where a value lies.
+struct Place {
+  FlatSymbolRefAttr buffer;
+  int64_t offset = 0;
+};
+
+/// A parameter's part of the flat arenas, in elements.
+struct Segment {
+  int64_t begin, size;
+  tx::ParamOp param;
+};
+
+constexpr StringLiteral stateNames[] = {"", ".grad", ".moment1", ".moment2"};
+
+class ProgramBuilder {
+public:
+  ProgramBuilder(ModuleOp module) : module(module), context(module.getContext()), builder(context) {}
+
+  LogicalResult build() {
+    StringAttr name = module.getSymNameAttr();
+    builder.setInsertionPointToEnd(module.getBody());
+    program = builder.create<step::ProgramOp>(module.getLoc(), name ? name : builder.getStringAttr("step"));
+    body = builder.createBlock(&program.getBody());
+
+    addBuffer("hyper", step::BufferKind::Hyper, RankedTensorType::get({64}, builder.getI8Type()));
+    addBuffer("loss", step::BufferKind::Loss, RankedTensorType::get({2}, builder.getF32Type()));
+    addBuffer("stats", step::BufferKind::Stats, RankedTensorType::get({9}, builder.getF32Type()));
+    if (failed(addTokens()) || failed(addParameters()))
+      return failure();
+    SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
+    for (func::FuncOp function : functions)
+      if (failed(addEntry(function)))
+        return failure();
+    for (func::FuncOp function : functions)
+      function.erase();
+    return success();
+  }
+
+private:
+  FlatSymbolRefAttr addBuffer(const Twine &name, step::BufferKind kind, RankedTensorType type,
+                              FlatSymbolRefAttr entry = {}) {
+    std::string unique = name.str();
+    for (unsigned i = 2; !symbols.insert(unique).second; ++i)
+      unique = (name + "~" + Twine(i)).str();
+    OpBuilder::InsertionGuard guard(builder);
+    if (lastBuffer)
+      builder.setInsertionPointAfter(lastBuffer);
+    else
+      builder.setInsertionPointToStart(body);
+    auto alloc = builder.create<step::AllocOp>(builder.getUnknownLoc(), unique, kind, type, bytesOf(type),
+                                               IntegerAttr(), entry);
+    lastBuffer = alloc;
+    return FlatSymbolRefAttr::get(alloc.getSymNameAttr());
+  }
+
+  /// Tokens and targets have one shape in all functions.
+  LogicalResult addTokens() {
+    for (auto function : module.getOps<func::FuncOp>()) {
+      unsigned number = 0;
+      for (BlockArgument argument : function.getArguments()) {
+        auto type = dyn_cast<RankedTensorType>(argument.getType());
+        if (!type)
+          continue;
+        if (number > 1 || (tokenType && tokenType != type))
+          return function.emitOpError() << "must take tokens and targets of one type, as every other function";
+        tokenType = type;
+        ++number;
+      }
+    }
+    if (!tokenType)
+      return success();
+    tokens = addBuffer("tokens", step::BufferKind::Tokens, tokenType);
+    targets = addBuffer("targets", step::BufferKind::Targets, tokenType);
+    return success();
+  }
+
+  LogicalResult addParameters() {
+    int64_t next = 0;
+    for (auto param : module.getOps<tx::ParamOp>()) {
+      auto type = cast<RankedTensorType>(param.getType());
+      segments[param.getSymName()] = {next, type.getNumElements(), param};
+      int64_t elementBytes = bytesOf(type) / type.getNumElements();
+      next += llvm::alignTo(bytesOf(type), 64) / elementBytes;
+    }
+    for (int state = 0; state < 4; ++state)
+      for (auto param : module.getOps<tx::ParamOp>()) {
+        FlatSymbolRefAttr buffer =
+            addBuffer(param.getSymName() + stateNames[state], static_cast<step::BufferKind>(state),
+                      cast<RankedTensorType>(param.getType()));
+        states[{param.getSymNameAttr(), state}] = buffer;
+        if (!firstOfState[state])
+          firstOfState[state] = buffer;
+      }
+    return success();
+  }
+
+  FlatSymbolRefAttr stateBuffer(FlatSymbolRefAttr param, tx::State state) {
+    return states.lookup({param.getAttr(), static_cast<int>(state)});
+  }
+
+  LogicalResult addEntry(func::FuncOp function) {
+    places.clear();
+    std::string name = function.getSymName().str();
+    symbols.insert(name);
+    builder.setInsertionPointToEnd(body);
+    entry = builder.create<step::EntryOp>(function.getLoc(), name);
+    builder.createBlock(&entry.getBody());
+
+    bool tokensSeen = false;
+    for (BlockArgument argument : function.getArguments()) {
+      if (isa<tx::HyperType>(argument.getType())) {
+        places[argument] = {FlatSymbolRefAttr::get(context, "hyper")};
+      } else {
+        places[argument] = {tokensSeen ? targets : tokens};
+        tokensSeen = true;
+      }
+    }
+    if (failed(placeResults(function)))
+      return failure();
+    SmallVector<tx::InitOp> inits;
+    for (Operation &op : function.getBody().front())
+      if (failed(addOp(&op, inits)))
+        return failure();
+    if (!inits.empty())
+      addInit(inits);
+    return success();
+  }
+
+  /// A function's results are fields of LOSS or STATS.
+  LogicalResult placeResults(func::FuncOp function) {
+    Operation *terminator = function.getBody().front().getTerminator();
+    int64_t offset = 0;
+    for (Value result : terminator->getOperands()) {
+      auto type = dyn_cast<RankedTensorType>(result.getType());
+      if (type && type.getRank() == 0 && offset < 8) {
+        places[result] = {FlatSymbolRefAttr::get(context, "loss"), offset};
+        offset += 4;
+      } else if (type && type.getNumElements() == 9) {
+        places[result] = {FlatSymbolRefAttr::get(context, "stats")};
+      } else {
+        return function.emitOpError() << "returns " << result.getType()
+                                      << "; an entry returns loss and count, or statistics, or nothing";
+      }
+    }
+    return success();
+  }
+
+  LogicalResult addOp(Operation *op, SmallVectorImpl<tx::InitOp> &inits) {
+    if (auto read = dyn_cast<tx::ReadOp>(op)) {
+      places[read.getResult()] = {stateBuffer(read.getParamAttr(), read.getState())};
+      return success();
+    }
+    if (auto assign = dyn_cast<tx::AssignOp>(op)) {
+      if (places.lookup(assign.getValue()).buffer != stateBuffer(assign.getParamAttr(), assign.getState()))
+        return assign.emitOpError() << "is not written in place; run tx-fuse-assign-inplace first";
+      return success();
+    }
+    if (auto kernel = dyn_cast<tx::KernelOp>(op))
+      return addKernel(kernel);
+    if (auto init = dyn_cast<tx::InitOp>(op)) {
+      inits.push_back(init);
+      return success();
+    }
+    if (auto norm = dyn_cast<tx::GlobalNormOp>(op)) {
+      if (!places.count(norm.getStats()))
+        return norm.emitOpError() << "must be a result of the function";
+      step::KernelOp kernel = addSegmentKernel("global_norm", norm.getParams());
+      addLaunch(norm.getLoc(), "global_norm", kernel,
+                {places[norm.getHyper()], Place{firstOfState[1]}, places[norm.getStats()]}, 2);
+      return success();
+    }
+    if (auto adamw = dyn_cast<tx::AdamwOp>(op)) {
+      step::KernelOp kernel = addSegmentKernel("adamw", adamw.getParams());
+      addLaunch(adamw.getLoc(), "adamw", kernel,
+                {places[adamw.getHyper()], places[adamw.getStats()], Place{firstOfState[0]},
+                 Place{firstOfState[1]}, Place{firstOfState[2]}, Place{firstOfState[3]}},
+                2);
+      return success();
+    }
+    if (op->hasTrait<OpTrait::IsTerminator>())
+      return success();
+    return op->emitOpError() << "cannot be planned; run the fuse stage first";
+  }
+
+  void addInit(MutableArrayRef<tx::InitOp> inits) {
+    SmallVector<Attribute> params =
+        llvm::map_to_vector(inits, [](tx::InitOp op) -> Attribute { return op.getParamAttr(); });
+    step::KernelOp kernel = addSegmentKernel("init", builder.getArrayAttr(params));
+    addLaunch(inits.front().getLoc(), "init", kernel, {places[inits.front().getHyper()], Place{firstOfState[0]}},
+              1);
+    for (tx::InitOp init : inits)
+      for (tx::State state : {tx::State::Grad, tx::State::Moment1, tx::State::Moment2}) {
+        FlatSymbolRefAttr buffer = stateBuffer(init.getParamAttr(), state);
+        builder.create<step::FillOp>(init.getLoc(), buffer.getValue(), buffer.getValue(), 0);
+      }
+  }
+
+  /// A kernel over the flat arenas.
+  step::KernelOp addSegmentKernel(StringRef kind, ArrayAttr params) {
+    SmallVector<int64_t> table;
+    SmallVector<double> stddevs;
+    for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
+      const Segment &segment = segments[name.getValue()];
+      tx::ParamOp param = segment.param;
+      table.append({segment.begin, segment.size, param.getDecay() ? 1 : 0, static_cast<int64_t>(param.getInit()),
+                    static_cast<int64_t>(param.getSite())});
+      stddevs.push_back(param.getStddev().convertToDouble());
+    }
+    if (kind != "init")
+      stddevs.clear();
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(entry);
+    auto kernel = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
+                                                 ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs);
+    builder.createBlock(&kernel.getBody());
+    return kernel;
+  }
+
+  std::string uniqueSymbol(const Twine &name) {
+    std::string unique = name.str();
+    for (unsigned i = 2; !symbols.insert(unique).second; ++i)
+      unique = (name + "_" + Twine(i)).str();
+    return unique;
+  }
+
+  step::LaunchOp addLaunch(Location loc, StringRef name, step::KernelOp kernel, ArrayRef<Place> args,
+                           int64_t numInputs) {
+    SmallVector<Attribute> buffers;
+    SmallVector<int64_t> offsets;
+    for (const Place &place : args) {
+      buffers.push_back(place.buffer);
+      offsets.push_back(place.offset);
+    }
+    return builder.create<step::LaunchOp>(loc, name, kernel.getSymName(), builder.getArrayAttr(buffers), offsets,
+                                          numInputs);
+  }
+
+  /// The name of the buffer for what `yielded` computes.
+  std::string bufferName(Value yielded) {
+    auto result = cast<OpResult>(yielded);
+    std::string path = tx::getPath(result.getOwner());
+    std::string name = (entry.getSymName() + "/" +
+                        (path.empty() ? result.getOwner()->getName().stripDialect().str() : path))
+                           .str();
+    if (result.getOwner()->getName().getStringRef().ends_with("_vjp"))
+      name += ".grad";
+    if (result.getResultNumber())
+      name += "#" + std::to_string(result.getResultNumber());
+    return name;
+  }
+
+  LogicalResult addKernel(tx::KernelOp kernel) {
+    SmallVector<Place> args;
+    for (Value input : kernel.getInputs()) {
+      auto it = places.find(input);
+      if (it == places.end())
+        return kernel.emitOpError() << "has an operand of unknown place";
+      args.push_back(it->second);
+    }
+    Operation *yield = kernel.getBody().front().getTerminator();
+    for (OpResult result : kernel.getResults()) {
+      int64_t operand = kernel.getInplace()[result.getResultNumber()];
+      Place place = places.lookup(result);
+      if (operand >= 0) {
+        if (place.buffer)
+          return kernel.emitOpError() << "writes a result of the function in place";
+        place = args[operand];
+      } else if (!place.buffer) {
+        place = {addBuffer(bufferName(yield->getOperand(result.getResultNumber())), step::BufferKind::Activation,
+                           cast<RankedTensorType>(result.getType()),
+                           FlatSymbolRefAttr::get(entry.getSymNameAttr()))};
+      }
+      places[result] = place;
+      args.push_back(place);
+    }
+    Operation *command = kernel.getKind() == tx::KernelKind::MatrixProduct
+                             ? addGemm(kernel, args)
+                             : addLaunch(kernel.getLoc(), kernel.getName(), getKernel(kernel), args,
+                                         kernel.getInputs().size())
+                                   .getOperation();
+    if (!command)
+      return failure();
+    kernel.getBody().walk([&](tx::FlopsOpInterface op) {
+      command->setAttr("op", builder.getStringAttr(op->getName().stripDialect()));
+      command->setAttr("flops_full", builder.getI64IntegerAttr(op.getFlopsFull()));
+      command->setAttr("flops_causal", builder.getI64IntegerAttr(op.getFlopsCausal()));
+    });
+    return success();
+  }
+
+  /// step.kernel with the body of `kernel`; one for all that are equal.
+  step::KernelOp getKernel(tx::KernelOp kernel) {
+    std::string key;
+    llvm::raw_string_ostream os(key);
+    os << stringifyKernelKind(kernel.getKind()) << ' ';
+    llvm::interleaveComma(kernel.getInplace(), os);
+    for (BlockArgument argument : kernel.getBody().front().getArguments())
+      os << ' ' << argument.getType();
+    OpPrintingFlags flags;
+    flags.printGenericOpForm().useLocalScope();
+    for (Operation &op : kernel.getBody().front()) {
+      op.print(os, flags);
+      os << '\n';
+    }
+    step::KernelOp &known = kernels[key];
+    if (known)
+      return known;
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(entry);
+    Operation &first = kernel.getBody().front().front();
+    std::string name = first.getName().stripDialect().str();
+    for (Operation &op : kernel.getBody().front().without_terminator())
+      if (&op != &first && name.size() < 48 && !op.hasTrait<OpTrait::ConstantLike>())
+        name += "+" + op.getName().stripDialect().str();
+    known = builder.create<step::KernelOp>(kernel.getLoc(), uniqueSymbol(name),
+                                           stringifyKernelKind(kernel.getKind()), kernel.getInplace(),
+                                           ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
+                                           ArrayRef<double>{});
+    IRMapping mapping;
+    kernel.getBody().cloneInto(&known.getBody(), mapping);
+    return known;
+  }
+
+  /// c = op(a) * op(b) [+ c], from the one product in the kernel.
+  Operation *addGemm(tx::KernelOp kernel, ArrayRef<Place> args) {
+    Operation *product = nullptr;
+    bool accumulate = false;
+    for (Operation &op : kernel.getBody().front().without_terminator())
+      if (isa<tx::AddOp>(op))
+        accumulate = true;
+      else
+        product = &op;
+    auto place = [&](Value operand) { return args[cast<BlockArgument>(operand).getArgNumber()]; };
+    Place a = place(product->getOperand(0)), b = place(product->getOperand(1)), c = args.back();
+    auto aType = cast<RankedTensorType>(product->getOperand(0).getType());
+    auto bType = cast<RankedTensorType>(product->getOperand(1).getType());
+    int64_t rows = aType.getNumElements() / aType.getShape().back(), aWidth = aType.getShape().back();
+    bool transposeA = false, transposeB = false;
+    int64_t m = rows, n, k = aWidth;
+    if (isa<tx::LinearOp>(product)) {
+      n = bType.getDimSize(0);
+      transposeB = true;
+    } else if (isa<tx::LinearInputVjpOp>(product)) {
+      n = bType.getDimSize(1);
+    } else {
+      m = aWidth;
+      n = bType.getShape().back();
+      k = rows;
+      transposeA = true;
+    }
+    return builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(), b.buffer.getValue(),
+                                        c.buffer.getValue(), m, n, k, transposeA, transposeB, accumulate);
+  }
+
+  ModuleOp module;
+  MLIRContext *context;
+  OpBuilder builder;
+  step::ProgramOp program;
+  Block *body = nullptr;
+  step::EntryOp entry;
+  Operation *lastBuffer = nullptr;
+  RankedTensorType tokenType;
+  FlatSymbolRefAttr tokens, targets;
+  FlatSymbolRefAttr firstOfState[4];
+  llvm::StringMap<Segment> segments;
+  DenseMap<std::pair<StringAttr, int>, FlatSymbolRefAttr> states;
+  DenseMap<Value, Place> places;
+  llvm::StringMap<step::KernelOp> kernels;
+  llvm::StringSet<> symbols;
+};
+
+struct BuildProgram : impl::BuildProgramBase<BuildProgram> {
+  void runOnOperation() override {
+    if (failed(ProgramBuilder(getOperation()).build()))
+      signalPassFailure();
+  }
+};
+} // namespace
+} // namespace txc::plan

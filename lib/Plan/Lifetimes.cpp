@@ -1,0 +1,65 @@
+//===- Lifetimes.cpp - When a buffer holds something -----------------------===//
+
+#include "Lifetimes.h"
+
+#include "mlir/IR/BuiltinTypes.h"
+
+using namespace mlir;
+
+namespace txc::plan {
+
+SmallVector<Access> getAccesses(Operation *command) {
+  SmallVector<Access> accesses;
+  if (auto launch = dyn_cast<step::LaunchOp>(command)) {
+    int64_t numInputs = launch.getNumInputs();
+    for (auto [i, arg] : llvm::enumerate(launch.getArgs().getAsRange<FlatSymbolRefAttr>())) {
+      bool isInput = static_cast<int64_t>(i) < numInputs;
+      accesses.push_back({arg, isInput, !isInput});
+    }
+  } else if (auto gemm = dyn_cast<step::GemmOp>(command)) {
+    accesses.push_back({gemm.getAAttr(), true, false});
+    accesses.push_back({gemm.getBAttr(), true, false});
+    accesses.push_back({gemm.getCAttr(), gemm.getAccumulate(), true});
+  } else if (auto fill = dyn_cast<step::FillOp>(command)) {
+    accesses.push_back({fill.getBufferAttr(), false, true});
+  }
+  return accesses;
+}
+
+int64_t slotBytes(step::AllocOp alloc) { return llvm::alignTo(alloc.getBytes(), 64); }
+
+SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry) {
+  llvm::MapVector<StringAttr, Lifetime> byName;
+  for (auto alloc : program.getOps<step::AllocOp>())
+    if (alloc.getEntry() == entry.getSymName())
+      byName[alloc.getSymNameAttr()] = {alloc, -1, -1};
+  for (auto [index, command] : llvm::enumerate(entry.getBody().front()))
+    for (const Access &access : getAccesses(&command)) {
+      auto it = byName.find(access.buffer.getAttr());
+      if (it == byName.end())
+        continue;
+      if (it->second.first < 0)
+        it->second.first = index;
+      it->second.last = index;
+    }
+  SmallVector<Lifetime> lifetimes;
+  for (auto &[name, lifetime] : byName)
+    if (lifetime.first >= 0)
+      lifetimes.push_back(lifetime);
+  return lifetimes;
+}
+
+int64_t getPeakBytes(ArrayRef<Lifetime> lifetimes) {
+  SmallVector<std::pair<int64_t, int64_t>> events; // command, change
+  for (const Lifetime &lifetime : lifetimes) {
+    events.push_back({lifetime.first, slotBytes(lifetime.alloc)});
+    events.push_back({lifetime.last + 1, -slotBytes(lifetime.alloc)});
+  }
+  llvm::sort(events); // at one command, deaths (negative) come before births
+  int64_t live = 0, peak = 0;
+  for (auto [command, change] : events)
+    peak = std::max(peak, live += change);
+  return peak;
+}
+
+} // namespace txc::plan

@@ -1,0 +1,40 @@
+//===- Lifetimes.h - When a buffer holds something -------------------------===//
+#ifndef TXC_PLAN_LIFETIMES_H
+#define TXC_PLAN_LIFETIMES_H
+
+#include "txc/Dialect/Step/Step.h"
+
+#include "llvm/ADT/MapVector.h"
+
+namespace txc::plan {
+
+/// What one command does to one buffer.
+struct Access {
+  mlir::FlatSymbolRefAttr buffer;
+  bool reads, writes;
+};
+
+/// The accesses of a step.launch, step.gemm or step.fill.
+llvm::SmallVector<Access> getAccesses(mlir::Operation *command);
+
+/// Bytes that a buffer takes from the arena.
+int64_t slotBytes(step::AllocOp alloc);
+
+/// A buffer of one entry and the commands, counted from 0, that touch it first
+/// and last.
+struct Lifetime {
+  step::AllocOp alloc;
+  int64_t first, last;
+  bool overlaps(const Lifetime &other) const { return first <= other.last && other.first <= last; }
+};
+
+/// Lifetimes of the buffers that live within `entry`, in program order.
+/// Buffers that no command touches are left out.
+llvm::SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry);
+
+/// Most bytes live at once.
+int64_t getPeakBytes(llvm::ArrayRef<Lifetime> lifetimes);
+
+} // namespace txc::plan
+
+#endif // TXC_PLAN_LIFETIMES_H

@@ -1,0 +1,126 @@
+//===- VerifyPlan.cpp - Check the plan stage's guarantee -------------------===//
+//
+// - Every buffer has an offset inside the arena.
+// - No two buffers that hold something at the same time overlap. Lifetimes are
+//   computed from the commands again, not taken from whoever placed them.
+// - A command reads from an activation or workspace only after one wrote it.
+// - The segments of flat kernels are where the parameters' buffers are.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Lifetimes.h"
+#include "txc/Plan/Passes.h"
+
+#include "llvm/ADT/DenseSet.h"
+
+using namespace mlir;
+
+namespace txc::plan {
+#define GEN_PASS_DEF_VERIFYPLAN
+#include "txc/Plan/Passes.h.inc"
+
+namespace {
+
+LogicalResult verifyOffsets(step::ProgramOp program) {
+  int64_t arena = program.getArenaBytes();
+  for (auto alloc : program.getOps<step::AllocOp>()) {
+    if (!alloc.getOffset())
+      return alloc.emitOpError() << "has no offset after plan";
+    if (static_cast<int64_t>(*alloc.getOffset() + alloc.getBytes()) > arena)
+      return alloc.emitOpError() << "ends at byte " << *alloc.getOffset() + alloc.getBytes() << ", after the arena's "
+                                 << arena;
+  }
+  return success();
+}
+
+LogicalResult reportOverlap(step::AllocOp a, step::AllocOp b) {
+  InFlightDiagnostic diag = a.emitOpError() << "overlaps a buffer that is live at the same time";
+  diag.attachNote(b.getLoc()) << b.getSymName() << " at offset " << *b.getOffset() << ", " << b.getBytes()
+                              << " bytes";
+  return diag;
+}
+
+bool placesOverlap(step::AllocOp a, step::AllocOp b) {
+  return *a.getOffset() < *b.getOffset() + b.getBytes() && *b.getOffset() < *a.getOffset() + a.getBytes();
+}
+
+/// Sorts by offset; only neighbours whose places overlap are compared further.
+LogicalResult verifyOverlaps(step::ProgramOp program) {
+  SmallVector<step::AllocOp> persistent;
+  for (auto alloc : program.getOps<step::AllocOp>())
+    if (!alloc.getEntry())
+      persistent.push_back(alloc);
+  for (auto entry : program.getOps<step::EntryOp>()) {
+    SmallVector<Lifetime> all = getLifetimes(program, entry);
+    int64_t commands = std::distance(entry.getBody().front().begin(), entry.getBody().front().end());
+    for (step::AllocOp alloc : persistent)
+      all.push_back({alloc, 0, commands});
+    llvm::stable_sort(all, [](const Lifetime &a, const Lifetime &b) {
+      return *const_cast<Lifetime &>(a).alloc.getOffset() < *const_cast<Lifetime &>(b).alloc.getOffset();
+    });
+    for (unsigned i = 0; i < all.size(); ++i)
+      for (unsigned j = i + 1; j < all.size() && placesOverlap(all[i].alloc, all[j].alloc); ++j)
+        if (all[i].overlaps(all[j]))
+          return reportOverlap(all[i].alloc, all[j].alloc);
+  }
+  return success();
+}
+
+LogicalResult verifyReads(step::ProgramOp program) {
+  llvm::DenseMap<StringAttr, step::AllocOp> transient;
+  for (auto alloc : program.getOps<step::AllocOp>())
+    if (alloc.getEntry())
+      transient[alloc.getSymNameAttr()] = alloc;
+  for (auto entry : program.getOps<step::EntryOp>()) {
+    llvm::DenseSet<StringAttr> written;
+    for (Operation &command : entry.getBody().front()) {
+      SmallVector<Access> accesses = getAccesses(&command);
+      for (const Access &access : accesses)
+        if (access.reads && transient.count(access.buffer.getAttr()) && !written.contains(access.buffer.getAttr()))
+          return command.emitOpError() << "reads " << access.buffer << " before any command writes it";
+      for (const Access &access : accesses)
+        if (access.writes)
+          written.insert(access.buffer.getAttr());
+    }
+  }
+  return success();
+}
+
+LogicalResult verifySegments(step::ProgramOp program) {
+  llvm::DenseSet<int64_t> begins;
+  std::optional<int64_t> first;
+  for (auto alloc : program.getOps<step::AllocOp>())
+    if (alloc.getKind() == step::BufferKind::Param) {
+      if (!first)
+        first = *alloc.getOffset();
+      begins.insert(*alloc.getOffset() - *first);
+    }
+  for (auto kernel : program.getOps<step::KernelOp>())
+    for (unsigned i = 0; i < kernel.getSegments().size(); i += 5)
+      if (!begins.contains(kernel.getSegments()[i] * 4))
+        return kernel.emitOpError() << "has a segment at element " << kernel.getSegments()[i]
+                                    << " of the flat arena, where no parameter begins";
+  return success();
+}
+
+struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
+  void runOnOperation() override {
+    if (getOperation().getOps<step::ProgramOp>().empty()) {
+      getOperation().emitError() << "has no step.program after plan";
+      return signalPassFailure();
+    }
+    for (auto program : getOperation().getOps<step::ProgramOp>())
+      if (failed(verifyOffsets(program)) || failed(verifyOverlaps(program)) || failed(verifyReads(program)) ||
+          failed(verifySegments(program)))
+        return signalPassFailure();
+  }
+};
+} // namespace
+
+void buildPipeline(OpPassManager &pm, StringRef cpu) {
+  pm.addPass(createBuildProgram());
+  pm.addPass(createSizeWorkspaces({cpu.str()}));
+  pm.addPass(createAssignOffsets());
+  pm.addPass(createVerifyPlan());
+}
+} // namespace txc::plan
