@@ -14,7 +14,7 @@ def Tx_TargetCountOp : Tx_PureOp<"target_count"> {
   let assemblyFormat = "$targets `ignore_index` $ignore_index attr-dict `:` type($targets) `->` type($result)";
 }
 
-def Tx_CrossEntropyOp : Tx_PureOp<"cross_entropy", [AllTypesMatch<["loss", "lse"]>,
+def Tx_CrossEntropyOp : Tx_PureOp<"cross_entropy", [
     DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
   let summary = "Negative log-likelihood of each target";
   let description = [{
@@ -33,7 +33,7 @@ def Tx_CrossEntropyOp : Tx_PureOp<"cross_entropy", [AllTypesMatch<["loss", "lse"
   let results = (outs Tx_F32Tensor:$loss, Tx_F32Tensor:$lse);
   let assemblyFormat = [{
     $logits `,` $targets `ignore_index` $ignore_index attr-dict `:` type($logits) `,` type($targets)
-    `->` type($loss)
+    `->` type($loss) `,` type($lse)
   }];
   let hasVerifier = 1;
 }

@@ -49,7 +49,7 @@ def Tx_RmsNormVjpOp : Tx_PureOp<"rms_norm_vjp", [AllTypesMatch<["grad", "input",
 }
 
 def Tx_LayerNormOp : Tx_PureOp<"layer_norm", [AllTypesMatch<["input", "result"]>,
-    AllTypesMatch<["mean", "rstd"]>, DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
+    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
   let summary = "Shifts and scales each row to mean 0 and variance 1";
   let description = [{
     For every row x, accumulating in f32:
@@ -68,7 +68,7 @@ def Tx_LayerNormOp : Tx_PureOp<"layer_norm", [AllTypesMatch<["input", "result"]>
   let arguments = (ins Tx_FloatTensor:$input, Tx_FloatTensor:$gain, F64Attr:$epsilon);
   let results = (outs Tx_FloatTensor:$result, Tx_F32Tensor:$mean, Tx_F32Tensor:$rstd);
   let assemblyFormat = [{
-    $input `,` $gain `epsilon` $epsilon attr-dict `:` type($input) `,` type($gain) `->` type($rstd)
+    $input `,` $gain `epsilon` $epsilon attr-dict `:` type($input) `,` type($gain) `->` type($mean) `,` type($rstd)
   }];
   let hasVerifier = 1;
 }

@@ -127,7 +127,8 @@ LogicalResult RmsNormVjpOp::verify() {
 
 LogicalResult LayerNormOp::verify() {
   if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
-      failed(verifyRowScalar(*this, "(C2)", "mean and rstd", getRstd(), getInput())))
+      failed(verifyRowScalar(*this, "(C2)", "mean", getMean(), getInput())) ||
+      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())))
     return failure();
   return verifyEpsilon(*this, getEpsilon());
 }
@@ -267,7 +268,9 @@ static LogicalResult verifyCrossEntropy(Operation *op, Value logits, Value targe
 }
 
 LogicalResult CrossEntropyOp::verify() {
-  return verifyCrossEntropy(*this, getLogits(), getTargets(), getLoss());
+  if (failed(verifyCrossEntropy(*this, getLogits(), getTargets(), getLoss())))
+    return failure();
+  return verifyRowScalar(*this, "(C2)", "lse", getLse(), getLogits());
 }
 LogicalResult CrossEntropyVjpOp::verify() {
   return verifyCrossEntropy(*this, getLogits(), getTargets(), getLse());
