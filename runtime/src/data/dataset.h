@@ -30,18 +30,26 @@ public:
 
 private:
   friend class TokenDataset;
+  friend Status checkFits(const class TokenDataset &dataset, int64_t vocab, int64_t block);
   struct Mapping;
   std::shared_ptr<const Mapping> mapping_;
 };
 
 struct OpenOptions {
+  // "uint16" or "uint32", for token files without a sidecar; must agree with
+  // the sidecar if there is one. Never guessed.
+  std::string dtype;
+  // Likewise; 0 takes the sidecar's.
+  uint32_t vocabSize = 0;
   // Folders in which NAME is looked up, in order, after NAME as a path itself
-  // and before TXC_DATA_DIR and ./data.
+  // and before TXC_DATA_DIR, ./data and the user's cache.
   std::vector<std::string> searchPath;
 };
 
 class TokenDataset {
 public:
+  // Maps both splits and reads every token once: when this succeeds, all
+  // tokens are below vocabSize().
   static Result<TokenDataset> open(const std::string &nameOrDir, const OpenOptions &options);
   const TokenSplit &train() const { return train_; }
   const TokenSplit &val() const { return val_; }
@@ -54,6 +62,12 @@ private:
   uint32_t vocabSize_ = 0;
   std::string tokenizerName_, directory_;
 };
+
+// Where NAME would be looked for, in order; docs/data.md documents it.
+std::vector<std::string> datasetCandidates(const std::string &nameOrDir, const OpenOptions &options);
+
+// $XDG_CACHE_HOME/txc, or ~/.cache/txc; "" if there is no home.
+std::string cacheDirectory();
 
 // Fills tokens and targets, both [batch, block], with windows of `split` that
 // start at random places; targets are the tokens one later. `stream` keeps
