@@ -2,9 +2,11 @@
 
 #include "txc/Pipeline/Pipeline.h"
 
+#include "txc/Autodiff/Passes.h"
 #include "txc/Dialect/Step/Step.h"
 #include "txc/Dialect/Tx/Tx.h"
 #include "txc/Fuse/Passes.h"
+#include "txc/Import/Passes.h"
 #include "txc/Plan/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -34,7 +36,9 @@ StringRef getWord(Stage stage) { return stages[static_cast<int>(stage)].word; }
 void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   switch (stage) {
   case Stage::Import:
+    return import::buildPipeline(pm);
   case Stage::Autodiff:
+    return autodiff::buildPipeline(pm);
   case Stage::Shard:
   case Stage::Codegen:
   case Stage::Link:
@@ -48,9 +52,12 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
 
 void registerDialects(DialectRegistry &registry) {
   registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
+  autodiff::registerExternalModels(registry);
 }
 
 void registerPasses() {
+  import::registerImportPasses();
+  autodiff::registerAutodiffPasses();
   fuse::registerFusePasses();
   plan::registerPlanPasses();
 }

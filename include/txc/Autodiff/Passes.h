@@ -1,0 +1,24 @@
+//===- Passes.h - The autodiff stage ---------------------------------------===//
+#ifndef TXC_AUTODIFF_PASSES_H
+#define TXC_AUTODIFF_PASSES_H
+
+#include "txc/Dialect/Tx/Tx.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace txc::autodiff {
+#define GEN_PASS_DECL
+#include "txc/Autodiff/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "txc/Autodiff/Passes.h.inc"
+
+/// From @forward to @micro, @update and @eval.
+void buildPipeline(mlir::OpPassManager &pm);
+
+/// Attaches the derivative rules (lib/Autodiff/Rules) to the tx ops.
+void registerExternalModels(mlir::DialectRegistry &registry);
+} // namespace txc::autodiff
+
+#endif // TXC_AUTODIFF_PASSES_H
