@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")"
 scripts/install-packages.sh test
 scripts/build.sh
-ctest --preset release --no-tests=error "$@"
+ctest --preset release --no-tests=error -j "$(nproc)" "$@"

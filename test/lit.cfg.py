@@ -1,0 +1,46 @@
+"""lit's view of txc's tests: shell tests over txc's tools and FileCheck."""
+import importlib.util
+import os
+import shutil
+import subprocess
+
+import lit.formats
+
+config.name = "txc"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test", ".yaml"]
+config.excludes = ["Inputs", "unit", "CMakeLists.txt"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.txc_build_dir, "test")
+
+path = [config.txc_tools_dir, config.llvm_tools_dir, os.environ.get("PATH", "")]
+config.environment["PATH"] = os.pathsep.join(path)
+for variable in ("HOME", "TMPDIR", "OMP_NUM_THREADS", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if variable in os.environ:
+        config.environment[variable] = os.environ[variable]
+
+config.substitutions += [
+    ("%configs", os.path.join(config.txc_source_dir, "configs")),
+    ("%root", config.txc_source_dir),
+    ("%python", config.python),
+    ("%cc", config.cc),
+]
+
+
+# Features: what a test may need that a machine may lack.
+if importlib.util.find_spec("torch"):
+    config.available_features.add("torch")
+else:
+    lit_config.warning("no PyTorch for %s: tests that REQUIRE torch are skipped" % config.python)
+data = os.environ.get("TXC_TEST_DATA_DIR", "")
+if data and os.path.isdir(data):
+    config.available_features.add("shakespeare")
+    config.substitutions.append(("%data", data))
+else:
+    lit_config.note("TXC_TEST_DATA_DIR is not set: tests on tiny Shakespeare are skipped; the others make their data")
+if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
+                                                 stderr=subprocess.DEVNULL).returncode == 0:
+    config.available_features.add("cuda")
+with open("/proc/cpuinfo") as cpuinfo:
+    if "avx512f" in cpuinfo.read():
+        config.available_features.add("x86-64-v4")
