@@ -42,8 +42,8 @@ def Tx_KernelOp : Tx_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,
   let hasVerifier = 1;
 }
 
-def Tx_YieldOp : Tx_Op<"yield", [Pure, Terminator, HasParent<"KernelOp">]> {
-  let summary = "Ends the body of a tx.kernel";
+def Tx_YieldOp : Tx_Op<"yield", [Pure, Terminator]> {
+  let summary = "Ends the body of a tx.kernel or step.kernel";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
   let builders = [OpBuilder<(ins), [{ }]>];
