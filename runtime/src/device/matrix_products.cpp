@@ -1,0 +1,119 @@
+//===- matrix_products.cpp - Matrix products by oneDNN ---------------------===//
+#include "device/matrix_products.h"
+
+#include "support/text.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <dlfcn.h>
+#include <malloc.h>
+#include <omp.h>
+#include <vector>
+
+namespace txc {
+
+// Rows or columns of C go to threads in multiples of the library's tile.
+static constexpr int64_t kTile = 48;
+// Products with A transposed (weight gradients) go faster in pieces of K.
+static constexpr int64_t kTransposedDepth = 512;
+
+Result<MatrixProducts> MatrixProducts::load() {
+  MatrixProducts products;
+  // Never unloaded: its threads are ours, and it keeps generated code.
+  for (const char *name : {"libdnnl.so.2", "libdnnl.so.3"}) {
+    void *library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+      continue;
+    products.sgemm_ = reinterpret_cast<Sgemm>(::dlsym(library, "dnnl_sgemm"));
+    if (!products.sgemm_)
+      continue;
+    struct Version {
+      int major, minor, patch;
+    };
+    auto version = reinterpret_cast<const Version *(*)()>(::dlsym(library, "dnnl_version"));
+    products.name_ = "oneDNN";
+    if (version)
+      products.name_ += format(" %d.%d.%d", version()->major, version()->minor, version()->patch);
+    // The library packs its operands into memory from malloc at every call.
+    // Keep that memory in the heap instead of returning it to the system and
+    // faulting it in again.
+    ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 512 << 20);
+    ::mallopt(M_TOP_PAD, 1 << 20);
+    return products;
+  }
+  return Status{Code::Device,
+                "cannot load oneDNN (libdnnl.so.2), which multiplies matrices on the CPU; install it "
+                "(Debian: apt install libdnnl2)"};
+}
+
+int MatrixProducts::multiply(const txc_gemm_t &p, const float *a, const float *b, float *c) const {
+  const bool byRows = p.m >= p.n;
+  const int64_t extent = byRows ? p.m : p.n, tiles = (extent + kTile - 1) / kTile;
+  const int64_t depth = p.transpose_a ? kTransposedDepth : p.k;
+  std::atomic<int> failure{0};
+#pragma omp parallel
+  {
+    // The library sees that it is called from a parallel region and uses the
+    // calling thread only, so nothing is oversubscribed.
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t begin = std::min(extent, tiles * thread / threads * kTile);
+    const int64_t end = std::min(extent, tiles * (thread + 1) / threads * kTile);
+    const int64_t m = byRows ? end - begin : p.m, n = byRows ? p.n : end - begin;
+    const float *aPart = a + (byRows ? begin * (p.transpose_a ? 1 : p.lda) : 0);
+    const float *bPart = b + (byRows ? 0 : begin * (p.transpose_b ? p.ldb : 1));
+    float *cPart = c + (byRows ? begin * p.ldc : begin);
+    for (int64_t k = 0; begin < end && k < p.k; k += depth) {
+      int status =
+          sgemm_(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', m, n, std::min(depth, p.k - k), 1.0f,
+                 aPart + k * (p.transpose_a ? p.lda : 1), p.lda, bPart + k * (p.transpose_b ? 1 : p.ldb),
+                 p.ldb, k == 0 ? p.beta : 1.0f, cPart, p.ldc);
+      if (status != 0)
+        failure = status;
+    }
+  }
+  return failure;
+}
+
+Status MatrixProducts::run(char *arena, const txc_gemm_t &p) const {
+  auto fail = [&](const std::string &what) {
+    return Status{Code::Device, format("matrix product '%s' (m %lld, n %lld, k %lld): ",
+                                       p.name ? p.name : "?", static_cast<long long>(p.m),
+                                       static_cast<long long>(p.n), static_cast<long long>(p.k)) +
+                                    what};
+  };
+  if (p.dtype != TXC_DTYPE_F32)
+    return fail(format("dtype %u; the CPU has f32 (%u) only", p.dtype, TXC_DTYPE_F32));
+  if (p.beta != 0.0f && p.beta != 1.0f)
+    return fail(format("beta is %g; expected 0 or 1", p.beta));
+  if (p.m <= 0 || p.n <= 0 || p.k <= 0 || p.lda < (p.transpose_a ? p.m : p.k) ||
+      p.ldb < (p.transpose_b ? p.k : p.n) || p.ldc < p.n)
+    return fail(format("leading dimensions %lld, %lld, %lld do not fit", static_cast<long long>(p.lda),
+                       static_cast<long long>(p.ldb), static_cast<long long>(p.ldc)));
+  int status = multiply(p, reinterpret_cast<const float *>(arena + p.a),
+                        reinterpret_cast<const float *>(arena + p.b), reinterpret_cast<float *>(arena + p.c));
+  if (status != 0)
+    return fail(name_ + format(" returned status %d", status));
+  return {};
+}
+
+double MatrixProducts::measurePeak() const {
+  const int64_t size = 1024;
+  std::vector<float> a(size * size, 0.5f), b(size * size, 0.25f), c(size * size);
+  txc_gemm_t product = {};
+  product.m = product.n = product.k = product.lda = product.ldb = product.ldc = size;
+  double best = 0, spent = 0;
+  for (int repetition = 0; repetition < 8 && spent < 0.06; ++repetition) {
+    auto start = std::chrono::steady_clock::now();
+    if (multiply(product, a.data(), b.data(), c.data()) != 0)
+      return 0;
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    spent += seconds;
+    best = std::max(best, 2.0 * size * size * size / seconds);
+  }
+  return best;
+}
+
+} // namespace txc

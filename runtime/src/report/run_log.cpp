@@ -1,0 +1,195 @@
+//===- run_log.cpp - The JSON log of a run ---------------------------------===//
+#include "report/run_log.h"
+
+#include "support/text.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef RENAME_EXCHANGE
+#define RENAME_EXCHANGE (1 << 1)
+#endif
+
+namespace txc {
+
+using Json = nlohmann::ordered_json;
+
+// Text of a value. Invalid UTF-8, say in a path, is replaced, not thrown at.
+static std::string dump(const Json &value, int indent = -1) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string timestamp(std::time_t time) {
+  char text[64];
+  struct tm parts;
+  ::localtime_r(&time, &parts);
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S%z", &parts);
+  return text;
+}
+
+static bool writeAll(int fd, std::string_view text, uint64_t offset) {
+  while (!text.empty()) {
+    ssize_t put = ::pwrite(fd, text.data(), text.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0)
+      return false;
+    text.remove_prefix(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return true;
+}
+
+Status RunLog::failure(const char *what) const {
+  return Status::failed(path_ + ": " + what + ": " + std::strerror(errno));
+}
+
+Result<std::unique_ptr<RunLog>> RunLog::create(const std::string &outDir, std::time_t start,
+                                               const Json &header) {
+  std::error_code error;
+  std::filesystem::create_directories(outDir, error);
+  if (error || !std::filesystem::is_directory(outDir, error))
+    return Status::failed(outDir + ": cannot make the folder for logs: " +
+                          (error ? error.message() : "a file is in its place") + "; give another --out_dir");
+
+  std::unique_ptr<RunLog> log(new RunLog);
+  char stem[64];
+  struct tm parts;
+  ::localtime_r(&start, &parts);
+  std::strftime(stem, sizeof(stem), "run_%Y%m%d_%H%M%S", &parts);
+  // Two runs that start in the same second get names of their own.
+  for (int attempt = 1; attempt < 100 && log->visible_.fd < 0; ++attempt) {
+    log->runName_ = attempt == 1 ? stem : format("%s_%d", stem, attempt);
+    log->path_ = outDir + "/" + log->runName_ + ".json";
+    // The document gets its name when it is complete.
+    std::string reserved = outDir + "/" + log->runName_ + ".jsonl";
+    log->linesFd_ = ::open(reserved.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (log->linesFd_ < 0 && errno == EEXIST)
+      continue;
+    if (log->linesFd_ < 0)
+      return log->failure("cannot make the log");
+    break;
+  }
+  log->hiddenPath_ = outDir + "/." + log->runName_ + ".json.next";
+
+  Json head = {{"run_name", log->runName_}, {"start_time", timestamp(start)}};
+  head.update(header);
+  std::string body = dump(head, 2);
+  body.erase(body.find_last_of('}'));
+  while (!body.empty() && (body.back() == '\n' || body.back() == ' '))
+    body.pop_back();
+  body += ",\n  \"training_iterations\": [";
+  std::string document = body + log->closingPart();
+  // The visible copy is written under the hidden name and then renamed.
+  for (Copy *copy : {&log->visible_, &log->hidden_}) {
+    copy->fd = ::open(log->hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    copy->bodyEnd = body.size();
+    if (copy->fd < 0 || !writeAll(copy->fd, document, 0))
+      return log->failure("cannot write the log");
+    if (copy == &log->visible_ && ::rename(log->hiddenPath_.c_str(), log->path_.c_str()) != 0)
+      return log->failure("cannot write the log");
+  }
+  if (Status status = log->appendLine("start", head); !status.ok())
+    return status;
+  return log;
+}
+
+RunLog::~RunLog() {
+  for (int fd : {visible_.fd, hidden_.fd, linesFd_})
+    if (fd >= 0)
+      ::close(fd);
+  if (hidden_.fd >= 0)
+    ::unlink(hiddenPath_.c_str());
+}
+
+Json RunLog::summary() const {
+  Json out = Json::object();
+  out["total_iterations"] = iterations_;
+  out["final_iter"] = lastIteration_;
+  out["final_train_loss"] = lastLoss_;
+  out["best_val_loss"] = bestValLoss_;
+  out["avg_time_ms"] = iterations_ ? Json(timeSum_ / static_cast<double>(iterations_)) : Json();
+  out["avg_mfu"] = mfuCount_ ? Json(mfuSum_ / static_cast<double>(mfuCount_)) : Json();
+  out["total_eval_steps"] = evaluationCount_;
+  out["total_checkpoints"] = 0;
+  return out;
+}
+
+std::string RunLog::closingPart() const {
+  return "\n  ],\n  \"eval_steps\": [" + evaluations_ +
+         "\n  ],\n  \"checkpoints\": [],\n  \"metadata\": " + dump(metadata_) +
+         ",\n  \"end_time\": " + dump(endTime_) + ",\n  \"summary\": " + dump(summary()) + "\n}\n";
+}
+
+Status RunLog::commit(const std::string &text) {
+  visible_.pending += text;
+  hidden_.pending += text;
+  Copy &target = exchange_ ? hidden_ : visible_;
+  std::string update = target.pending + closingPart();
+  if (!writeAll(target.fd, update, target.bodyEnd) ||
+      ::ftruncate(target.fd, static_cast<off_t>(target.bodyEnd + update.size())) != 0)
+    return failure("cannot write the log");
+  target.bodyEnd += target.pending.size();
+  target.pending.clear();
+  if (!exchange_)
+    return {};
+  if (::syscall(SYS_renameat2, AT_FDCWD, hiddenPath_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) !=
+      0) {
+    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+      return failure("cannot exchange the copies of the log");
+    exchange_ = false;
+    return commit("");
+  }
+  std::swap(visible_, hidden_);
+  return {};
+}
+
+Status RunLog::appendLine(const char *event, const Json &record) {
+  Json line = {{"event", event}};
+  line.update(record);
+  std::string text = dump(line) + "\n";
+  if (::write(linesFd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return failure("cannot write the log's lines");
+  return {};
+}
+
+Status RunLog::addIteration(const Json &record) {
+  std::string text = (iterations_ ? ",\n    " : "\n    ") + dump(record);
+  ++iterations_;
+  timeSum_ += record.value("time_ms", 0.0);
+  if (auto mfu = record.find("mfu");
+      mfu != record.end() && mfu->is_object() && (*mfu)["mfu_percent"].is_number()) {
+    mfuSum_ += (*mfu)["mfu_percent"].get<double>();
+    ++mfuCount_;
+  }
+  lastIteration_ = record["iter"];
+  lastLoss_ = record["loss"];
+  if (Status status = appendLine("iteration", record); !status.ok())
+    return status;
+  return commit(text);
+}
+
+Status RunLog::addEvaluation(const Json &record) {
+  evaluations_ += (evaluationCount_ ? ",\n    " : "\n    ") + dump(record);
+  ++evaluationCount_;
+  if (record["val_loss"].is_number() && (bestValLoss_.is_null() || record["val_loss"] < bestValLoss_))
+    bestValLoss_ = record["val_loss"];
+  if (Status status = appendLine("evaluation", record); !status.ok())
+    return status;
+  return commit("");
+}
+
+Status RunLog::finish(const Json &metadata) {
+  metadata_ = metadata;
+  endTime_ = timestamp(std::time(nullptr));
+  Json end = {{"metadata", metadata_}, {"end_time", endTime_}, {"summary", summary()}};
+  if (Status status = appendLine("end", end); !status.ok())
+    return status;
+  return commit("");
+}
+
+} // namespace txc

@@ -1,0 +1,87 @@
+//===- run_log.h - The JSON log of a run -----------------------------------===//
+//
+// Two files in out_dir:
+//   run_YYYYmmdd_HHMMSS.json    one document, complete at every instant
+//   run_YYYYmmdd_HHMMSS.jsonl   one line per event, for streaming readers
+//
+// How the document stays complete, also when the process is killed between any
+// two instructions, without being written anew each time:
+//
+// There are two copies of it, the visible one and a hidden one beside it
+// (.run_....json.next), which lacks the newest record. A record is written to
+// the hidden copy, together with the one before which that copy lacks, over
+// the closing part of the document, which follows anew. Then the two files
+// exchange names, which the kernel does atomically (renameat2 with
+// RENAME_EXCHANGE). So the visible file is never written to, and a record
+// costs its own length, not that of the document.
+//
+// File systems that cannot exchange names (some network ones) get the record
+// and the closing part by one write to the visible file; there, and only
+// there, a kill in the middle of that write can leave the document cut.
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_RUNTIME_REPORT_RUN_LOG_H
+#define TXC_RUNTIME_REPORT_RUN_LOG_H
+
+#include "support/status.h"
+
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace txc {
+
+class RunLog {
+public:
+  // Makes the folder if needed. `header` has what comes before the iterations
+  // (config, startup_info, ...); run_name and start_time are put before it.
+  static Result<std::unique_ptr<RunLog>> create(const std::string &outDir, std::time_t start,
+                                                const nlohmann::ordered_json &header);
+  RunLog(const RunLog &) = delete;
+  RunLog &operator=(const RunLog &) = delete;
+  ~RunLog();
+
+  // A record of training_iterations or eval_steps.
+  Status addIteration(const nlohmann::ordered_json &record);
+  Status addEvaluation(const nlohmann::ordered_json &record);
+  // end_time and, in `metadata`, how the run ended.
+  Status finish(const nlohmann::ordered_json &metadata);
+
+  const std::string &path() const { return path_; }
+  const std::string &runName() const { return runName_; }
+  // Totals and means of what was added so far.
+  nlohmann::ordered_json summary() const;
+
+private:
+  struct Copy {
+    int fd = -1;
+    uint64_t bodyEnd = 0; // where the closing part begins
+    std::string pending;  // records that this copy lacks
+  };
+  RunLog() = default;
+  Status commit(const std::string &text);
+  Status appendLine(const char *event, const nlohmann::ordered_json &record);
+  std::string closingPart() const;
+  Status failure(const char *what) const;
+
+  std::string runName_, path_, hiddenPath_;
+  Copy visible_, hidden_;
+  bool exchange_ = true;
+  int linesFd_ = -1;
+
+  uint64_t iterations_ = 0;
+  double timeSum_ = 0, mfuSum_ = 0;
+  uint64_t mfuCount_ = 0;
+  nlohmann::ordered_json lastIteration_, lastLoss_, bestValLoss_, endTime_, metadata_;
+  std::string evaluations_; // records as text, joined
+  uint64_t evaluationCount_ = 0;
+};
+
+// Local time as 2025-01-03T14:30:22+0100.
+std::string timestamp(std::time_t time);
+
+} // namespace txc
+
+#endif // TXC_RUNTIME_REPORT_RUN_LOG_H

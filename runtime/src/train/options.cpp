@@ -1,0 +1,405 @@
+//===- options.cpp - What the user asks of a run ---------------------------===//
+#include "train/options.h"
+
+#include "support/text.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <functional>
+#include <map>
+
+namespace txc {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct OptionInfo {
+  std::string key;
+  bool runTime = true;
+  bool flag = false;
+  std::string values; // what to write, for --help
+  std::string defaultText, meaning;
+  std::function<Status(RunOptions &, const std::string &)> set;
+  std::function<Json(const RunOptions &)> get;
+};
+
+struct Choice {
+  const char *text;
+  int value;
+};
+
+// The choices of each enumeration; an alias is accepted but not listed.
+struct Choices {
+  std::vector<Choice> listed, aliases;
+};
+
+const Choices &choicesOf(const std::string &name) {
+  static const std::map<std::string, Choices> all = [] {
+    std::map<std::string, Choices> out;
+#define TXC_ENUM_VALUE(Enum, Name, text, meaning)                                                            \
+  out[#Enum].listed.push_back({text, static_cast<int>(run::Enum::Name)});
+#define TXC_ENUM_ALIAS(Enum, Name, text)                                                                     \
+  out[#Enum].aliases.push_back({text, static_cast<int>(run::Enum::Name)});
+#include "txc/Import/Options.def"
+    return out;
+  }();
+  return all.at(name);
+}
+
+std::string listOf(const Choices &choices) {
+  std::string out;
+  for (const Choice &choice : choices.listed)
+    out += (out.empty() ? "" : "|") + std::string(choice.text);
+  return out;
+}
+
+Status expected(const std::string &what) { return Status::usage("expected " + what); }
+
+std::string shortNumber(double value) { return format("%.10g", value); }
+
+OptionInfo wholeNumber(const char *key, int64_t RunOptions::*field, int64_t min, int64_t max,
+                       std::string defaultText, const char *meaning, bool canBeAuto = false) {
+  auto set = [=](RunOptions &options, const std::string &text) -> Status {
+    if (canBeAuto && text == "auto") {
+      options.*field = 0;
+      return {};
+    }
+    Result<int64_t> value = parseWholeNumber(text);
+    if (!value.ok())
+      return value.status();
+    if (*value < min || *value > max)
+      return expected(format("%lld to %lld", static_cast<long long>(min), static_cast<long long>(max)));
+    options.*field = *value;
+    return {};
+  };
+  auto get = [=](const RunOptions &options) -> Json { return options.*field; };
+  return {key, true, false, canBeAuto ? "N|auto" : "N", std::move(defaultText), meaning, set, get};
+}
+
+OptionInfo realNumber(const char *key, double RunOptions::*field, double min, double max,
+                      std::string defaultText, const char *meaning) {
+  auto set = [=](RunOptions &options, const std::string &text) -> Status {
+    Result<double> value = parseNumber(text);
+    if (!value.ok())
+      return value.status();
+    if (*value < min || *value > max)
+      return expected(shortNumber(min) + " to " + shortNumber(max));
+    options.*field = *value;
+    return {};
+  };
+  auto get = [=](const RunOptions &options) -> Json { return options.*field; };
+  return {key, true, false, "X", std::move(defaultText), meaning, set, get};
+}
+
+OptionInfo truth(const char *key, bool RunOptions::*field, bool value, const char *meaning) {
+  auto set = [=](RunOptions &options, const std::string &text) -> Status {
+    Result<bool> parsed = parseTruth(text);
+    if (!parsed.ok())
+      return parsed.status();
+    options.*field = *parsed;
+    return {};
+  };
+  auto get = [=](const RunOptions &options) -> Json { return options.*field; };
+  return {key, true, true, "", value ? "true" : "false", meaning, set, get};
+}
+
+OptionInfo textOption(const char *key, std::string RunOptions::*field, std::string defaultText,
+                      const char *values, const char *meaning) {
+  auto set = [=](RunOptions &options, const std::string &value) -> Status {
+    if (value.empty())
+      return expected("some text");
+    options.*field = value;
+    return {};
+  };
+  auto get = [=](const RunOptions &options) -> Json {
+    return (options.*field).empty() ? Json() : Json(options.*field);
+  };
+  return {key, true, false, values, std::move(defaultText), meaning, set, get};
+}
+
+template <typename Enum>
+OptionInfo choiceOption(const char *key, Enum RunOptions::*field, const char *enumName, Enum value,
+                        const char *meaning) {
+  const Choices &choices = choicesOf(enumName);
+  auto set = [&choices, field](RunOptions &options, const std::string &text) -> Status {
+    for (const auto *list : {&choices.listed, &choices.aliases})
+      for (const Choice &choice : *list)
+        if (text == choice.text) {
+          options.*field = static_cast<Enum>(choice.value);
+          return {};
+        }
+    return expected(listOf(choices));
+  };
+  auto get = [&choices, field](const RunOptions &options) -> Json {
+    for (const Choice &choice : choices.listed)
+      if (static_cast<int>(options.*field) == choice.value)
+        return choice.text;
+    return nullptr;
+  };
+  std::string defaultText;
+  for (const Choice &choice : choices.listed)
+    if (choice.value == static_cast<int>(value))
+      defaultText = choice.text;
+  return {key, true, false, listOf(choices), defaultText, meaning, set, get};
+}
+
+OptionInfo compileTime(const char *key) {
+  OptionInfo info;
+  info.key = key;
+  info.runTime = false;
+  return info;
+}
+
+const std::vector<OptionInfo> &allOptions() {
+  static const std::vector<OptionInfo> options = [] {
+    std::vector<OptionInfo> out;
+#define TXC_ADD_Compile(key, ...) out.push_back(compileTime(#key));
+#define TXC_ADD_Run(key, ...) out.push_back(__VA_ARGS__);
+#define TXC_INT(section, key, default_, min, max, tool, meaning)                                             \
+  TXC_ADD_##tool(key, wholeNumber(#key, &RunOptions::key, min, max, std::to_string(default_), meaning))
+#define TXC_AUTO_INT(section, key, min, max, tool, derived, meaning)                                         \
+  TXC_ADD_##tool(key, wholeNumber(#key, &RunOptions::key, min, max, derived, meaning, true))
+#define TXC_REAL(section, key, default_, min, max, tool, meaning)                                            \
+  TXC_ADD_##tool(key, realNumber(#key, &RunOptions::key, min, max, shortNumber(default_), meaning))
+#define TXC_AUTO_REAL(section, key, min, max, tool, derived, meaning)                                        \
+  TXC_ADD_##tool(key, realNumber(#key, &RunOptions::key, min, max, derived, meaning))
+#define TXC_BOOL(section, key, default_, tool, meaning)                                                      \
+  TXC_ADD_##tool(key, truth(#key, &RunOptions::key, default_, meaning))
+#define TXC_CHOICE(section, key, Enum, Default, tool, meaning)                                               \
+  TXC_ADD_##tool(key, choiceOption(#key, &RunOptions::key, #Enum, run::Enum::Default, meaning))
+#define TXC_STRING(section, key, default_, tool, meaning)                                                    \
+  TXC_ADD_##tool(key, textOption(#key, &RunOptions::key, default_, "TEXT", meaning))
+#include "txc/Import/Options.def"
+#undef TXC_ADD_Compile
+#undef TXC_ADD_Run
+    out.push_back(wholeNumber("threads", &RunOptions::threads, 1, 4096, "OMP_NUM_THREADS, else all cores",
+                              "CPU threads."));
+    out.push_back(
+        truth("quiet", &RunOptions::quiet, false, "Print errors only; the log is written all the same."));
+    out.push_back(truth("json", &RunOptions::json, false,
+                        "Print one JSON object per line, those of the .jsonl log, instead of text."));
+    out.push_back(textOption("dump_tensors", &RunOptions::dump_tensors, "none", "DIR",
+                             "For debugging: write initial parameters (DIR/init/NAME.npy), every batch "
+                             "(DIR/iterN/tokens.M.npy, targets.M.npy) and the gradients of every iteration "
+                             "(DIR/iterN/grad/NAME.npy, mean over the micro batches, before clipping)."));
+    return out;
+  }();
+  return options;
+}
+
+const OptionInfo *findOption(const std::string &key) {
+  for (const OptionInfo &option : allOptions())
+    if (option.key == key)
+      return &option;
+  return nullptr;
+}
+
+Status unknownOption(const std::string &argument) {
+  std::string key = argument.substr(0, argument.find('='));
+  key.erase(0, key.find_first_not_of('-'));
+  for (char &c : key)
+    c = c == '-' ? '_' : c;
+  std::string value =
+      argument.find('=') == std::string::npos ? "..." : argument.substr(argument.find('=') + 1);
+  static const std::map<std::string, std::string> foreign = {
+#define TXC_FOREIGN(name, remedy) {name, remedy},
+#include "txc/Import/Options.def"
+  };
+  auto compileHint = [&](const std::string &name) {
+    return "compile again with `txc compile SPEC.yaml --" + name + "=" + value + " -o step.so`";
+  };
+  if (const OptionInfo *option = findOption(key); option && !option->runTime)
+    return Status::usage("--" + key + " is fixed in step.so when it is compiled, txrun cannot change it; " +
+                         compileHint(key));
+  std::vector<std::string> names = {"help", "version"};
+  for (const OptionInfo &option : allOptions())
+    names.push_back(option.key);
+  std::string message = "unknown option " + argument.substr(0, argument.find('='));
+  if (auto known = foreign.find(key); known != foreign.end())
+    return Status::usage(message + "; " + known->second);
+  std::string nearest = nearestName(key, names);
+  if (nearest.empty())
+    return Status::usage(message + "; `txrun --help` lists all options");
+  const OptionInfo *option = findOption(nearest);
+  if (option && !option->runTime)
+    return Status::usage(message + "; did you mean --" + nearest +
+                         "? That one is fixed when compiling: " + compileHint(nearest));
+  return Status::usage(message + "; did you mean --" + nearest + "?");
+}
+
+} // namespace
+
+Result<Command> parseCommandLine(const std::vector<std::string> &arguments) {
+  // A flag may be written as two words, `--eval_only true`.
+  std::vector<std::string> words;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    words.push_back(arguments[i]);
+    if (arguments[i].rfind("--", 0) == 0 && i + 1 < arguments.size()) {
+      const OptionInfo *option = findOption(arguments[i].substr(2));
+      if (option && option->flag && parseTruth(arguments[i + 1]).ok())
+        words.back() += "=" + arguments[++i];
+    }
+  }
+
+  Command command;
+  CLI::App app;
+  app.set_help_flag();
+  app.allow_extras();
+  bool help = false, version = false;
+  std::vector<std::string> paths;
+  app.add_flag("--help,-h", help);
+  app.add_flag("--version", version);
+  std::map<std::string, std::string> values;
+  std::vector<std::pair<const OptionInfo *, CLI::Option *>> known;
+  for (const OptionInfo &option : allOptions()) {
+    if (!option.runTime)
+      continue;
+    std::string &value = values[option.key];
+    CLI::Option *added =
+        option.flag ? app.add_flag("--" + option.key, value) : app.add_option("--" + option.key, value);
+    added->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    known.push_back({&option, added});
+  }
+  try {
+    // CLI11 takes the words in reverse.
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+  } catch (const CLI::ParseError &error) {
+    return Status::usage(std::string(error.what()) + "; see txrun --help");
+  }
+  if (help || version) {
+    command.action = help ? Command::Action::Help : Command::Action::Version;
+    return command;
+  }
+  for (const std::string &word : app.remaining()) {
+    if (word.size() > 1 && word[0] == '-')
+      return unknownOption(word);
+    paths.push_back(word);
+  }
+  RunOptions scratch;
+  for (const auto &[option, added] : known) {
+    if (added->count() == 0)
+      continue;
+    const std::string &value = values[option->key];
+    if (Status status = option->set(scratch, value); !status.ok())
+      return Status::usage("--" + option->key + "=" + value + ": " + status.message());
+    command.overrides.push_back({option->key, value});
+  }
+  if (paths.empty())
+    return Status::usage(
+        "no step file given; usage: txrun step.so --dataset=NAME [--key=value ...], see txrun --help");
+  if (paths.size() > 1)
+    return Status::usage("'" + paths[1] + "': one step file is enough, '" + paths[0] +
+                         "' is it; write options as --key=value");
+  command.stepPath = paths[0];
+  return command;
+}
+
+Json flattened(const Json &config) {
+  Json out = Json::object();
+  if (!config.is_object())
+    return out;
+  for (const auto &[key, value] : config.items()) {
+    if (value.is_object())
+      out.update(value);
+    else
+      out[key] = value;
+  }
+  return out;
+}
+
+Result<RunOptions> resolveOptions(const Json &config, const Command &command) {
+  RunOptions options;
+  Json recipe = flattened(config);
+  for (const OptionInfo &option : allOptions()) {
+    auto found = recipe.find(option.key);
+    if (!option.runTime || found == recipe.end() || found->is_null())
+      continue;
+    std::string text = found->is_string() ? found->get<std::string>() : found->dump();
+    if (Status status = option.set(options, text); !status.ok())
+      return Status::failed(command.stepPath + ": its recipe has " + option.key + ": " + text + "; " +
+                            status.message() + "; compile it again or give --" + option.key);
+  }
+  for (const auto &[key, value] : command.overrides)
+    if (Status status = findOption(key)->set(options, value); !status.ok())
+      return Status::usage("--" + key + "=" + value + ": " + status.message());
+
+  if (options.lr_decay_iters == 0)
+    options.lr_decay_iters = std::max<int64_t>(options.max_iters, 1);
+  if (options.init_from == run::InitFrom::Resume)
+    return Status::usage("--init_from=resume: checkpoints are not built yet; train with --init_from=scratch");
+  if (options.always_save_checkpoint)
+    return Status::usage(
+        "--always_save_checkpoint=true: checkpoints are not built yet; leave it out or set it to "
+        "false");
+  return options;
+}
+
+Json toJson(const RunOptions &options) {
+  Json out = Json::object();
+  for (const OptionInfo &option : allOptions())
+    if (option.runTime)
+      out[option.key] = option.get(options);
+  return out;
+}
+
+std::string helpText() {
+  std::string out =
+      "Train a compiled step.\n"
+      "\n"
+      "  txrun step.so --dataset=shakespeare_char\n"
+      "  txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4\n"
+      "  txrun step.so --dataset=shakespeare_char --eval_only\n"
+      "  txrun step.so --max_iters=10 --json | jq .loss\n"
+      "\n"
+      "usage: txrun step.so [--key=value | --key value ...]\n"
+      "\n"
+      "step.so comes from `txc compile SPEC.yaml -o step.so`; `txc explain step.so` shows what is in\n"
+      "it. Its recipe gives the defaults of the options below; in brackets is what holds when\n"
+      "the recipe says nothing. Architecture, batch_size, block_size and dtype are fixed in\n"
+      "step.so: give them to txc.\n"
+      "\n"
+      "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, then in ./data;\n"
+      "`txdata prepare` makes one.\n"
+      "\n"
+      "options:\n";
+  auto add = [&](const std::string &head, const std::string &text) {
+    out += "  " + head;
+    size_t column = 2 + head.size();
+    const size_t indent = 36, width = 96;
+    if (column + 2 > indent) {
+      out += "\n";
+      column = 0;
+    }
+    out.append(indent - column, ' ');
+    column = indent;
+    std::string word;
+    for (size_t i = 0; i <= text.size(); ++i) {
+      if (i < text.size() && text[i] != ' ') {
+        word += text[i];
+        continue;
+      }
+      if (column > indent && column + 1 + word.size() > width) {
+        out += "\n" + std::string(indent, ' ');
+        column = indent;
+      }
+      if (column > indent)
+        out += " ", ++column;
+      out += word;
+      column += word.size();
+      word.clear();
+    }
+    out += "\n";
+  };
+  for (const OptionInfo &option : allOptions())
+    if (option.runTime)
+      add("--" + option.key + (option.flag ? "[=true|false]" : "=" + option.values),
+          option.meaning + " [" + option.defaultText + "]");
+  add("--help, --version", "Print this, or the version.");
+  out +=
+      "\nexit codes: 0 done, 1 bad input, 2 wrong usage, 3 device or library failed, 4 training diverged,\n"
+      "130 interrupted, 143 terminated (after finishing the iteration and its log)\n";
+  return out;
+}
+
+} // namespace txc
