@@ -20,7 +20,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lifetimes.h"
+#include "txc/Plan/Lifetimes.h"
 #include "txc/Plan/Passes.h"
 
 using namespace mlir;

@@ -1,6 +1,6 @@
 //===- Lifetimes.cpp - When a buffer holds something -----------------------===//
 
-#include "Lifetimes.h"
+#include "txc/Plan/Lifetimes.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 

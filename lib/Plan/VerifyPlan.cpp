@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lifetimes.h"
+#include "txc/Plan/Lifetimes.h"
 #include "txc/Plan/Passes.h"
 
 #include "llvm/ADT/DenseSet.h"
