@@ -191,8 +191,8 @@ void Importer::buildForward() {
   Block *body = function.addEntryBlock();
   builder.setInsertionPointToStart(body);
   Value tokens = body->getArgument(0), targets = body->getArgument(1);
-  for (auto [argument, name] :
-       llvm::zip_equal(body->getArguments(), ArrayRef<StringRef>{"tokens", "targets", "hyper"}))
+  const StringRef names[] = {"tokens", "targets", "hyper"};
+  for (auto [argument, name] : llvm::zip_equal(body->getArguments(), names))
     argument.setLoc(at(name));
   hyper = body->getArgument(2);
 

@@ -67,8 +67,9 @@ template <typename Enum> std::string listChoices() {
 // Values as people write them
 //===----------------------------------------------------------------------===//
 
-// Shortest text that reads back as the same number.
-std::string numberText(double value) {
+} // namespace
+
+std::string formatNumber(double value) {
   if (value == std::floor(value) && std::fabs(value) < 1e7)
     return std::to_string(static_cast<int64_t>(value));
   for (int digits = 1; digits <= 17; ++digits) {
@@ -80,6 +81,8 @@ std::string numberText(double value) {
   }
   return "";
 }
+
+namespace {
 
 // Takes out the '_' between digits. False if one is elsewhere.
 bool stripUnderscores(StringRef value, std::string &result) {
@@ -166,8 +169,8 @@ bool setReal(double &field, StringRef value, bool quoted, bool canBeAuto, double
     field = number;
     return true;
   }
-  expected = "a number from " + numberText(min) + " to " + numberText(max) + (canBeAuto ? ", or auto" : "") +
-             (quoted ? ", without quotes" : "");
+  expected = "a number from " + formatNumber(min) + " to " + formatNumber(max) +
+             (canBeAuto ? ", or auto" : "") + (quoted ? ", without quotes" : "");
   return false;
 }
 
@@ -243,14 +246,14 @@ std::vector<OptionInfo> buildTable() {
   });
 #define TXC_REAL(section, key, default_, min, max, tool, meaning)                                            \
   table.push_back({#key, Section::section, Tool::tool, false, "number",                                      \
-                   keep(numberText(min) + " to " + numberText(max)), keep(numberText(default_)), "",         \
+                   keep(formatNumber(min) + " to " + formatNumber(max)), keep(formatNumber(default_)), "",         \
                    meaning,                                                                                  \
                    TXC_SETTER { return setReal(spec.key, value, quoted, false, min, max, expected);          \
   }                                                                                                          \
   });
 #define TXC_AUTO_REAL(section, key, min, max, tool, derived, meaning)                                        \
   table.push_back({#key, Section::section, Tool::tool, true, "number",                                       \
-                   keep(numberText(min) + " to " + numberText(max)), "auto", derived, meaning,               \
+                   keep(formatNumber(min) + " to " + formatNumber(max)), "auto", derived, meaning,               \
                    TXC_SETTER { return setReal(spec.key, value, quoted, true, min, max, expected);           \
   }                                                                                                          \
   });
@@ -376,7 +379,7 @@ void printOptionHelp(raw_ostream &os, Tool tool) {
   for (const OptionInfo &option : allOptions()) {
     if (option.tool != tool)
       continue;
-    os << "  --" << left_justify(("" + option.key + "=" + option.defaultText).str(), 36) << ' '
+    os << "  " << left_justify(("--" + option.key + "=" + option.defaultText).str(), 36) << ' '
        << option.meaning;
     if (option.type == "one of")
       os << " One of " << option.range << '.';

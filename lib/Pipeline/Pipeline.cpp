@@ -50,6 +50,23 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   }
 }
 
+void buildVerifier(OpPassManager &pm, Stage stage) {
+  switch (stage) {
+  case Stage::Import:
+    return pm.addPass(import::createVerifyImport());
+  case Stage::Autodiff:
+  case Stage::Shard:
+    return pm.addPass(autodiff::createVerifyAutodiff());
+  case Stage::Fuse:
+    return pm.addPass(fuse::createVerifyFuse());
+  case Stage::Plan:
+  case Stage::Codegen:
+    return pm.addPass(plan::createVerifyPlan());
+  case Stage::Link:
+    return;
+  }
+}
+
 void registerDialects(DialectRegistry &registry) {
   registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
   autodiff::registerExternalModels(registry);

@@ -45,6 +45,9 @@ std::string unknownKeyHint(llvm::StringRef key, llvm::ArrayRef<llvm::StringRef> 
 // `value` in quotes, shortened, control characters escaped.
 std::string quoteValue(llvm::StringRef value);
 
+// Shortest text that reads back as the same number.
+std::string formatNumber(double value);
+
 // One line per key: for --help.
 void printOptionHelp(llvm::raw_ostream &os, Tool tool);
 // docs/spec.md.

@@ -38,6 +38,10 @@ struct Options {
 /// writes bytes (txc::link::linkProgram), so here it adds nothing.
 void buildStage(mlir::OpPassManager &pm, Stage stage, const Options &options);
 
+/// Appends only the boundary verifier of a stage: for a program that comes from
+/// a file.
+void buildVerifier(mlir::OpPassManager &pm, Stage stage);
+
 /// All dialects that a module may hold at any stage, and all external models.
 void registerDialects(mlir::DialectRegistry &registry);
 

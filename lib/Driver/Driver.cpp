@@ -1,0 +1,361 @@
+//===- Driver.cpp - The txc program ---------------------------------------===//
+//
+// compile: spec -> importSpec -> the stages as one pass pipeline -> step.so, or
+// the program after the stage that --emit names. explain: the same up to plan,
+// described; of a step.so, the description that it carries.
+//
+// Files appear whole or not at all: each is written beside its place and then
+// renamed.
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Driver/Driver.h"
+#include "CommandLine.h"
+
+#include "txc/Codegen/Kernel.h"
+#include "txc/Cost/Describe.h"
+#include "txc/Import/ImportSpec.h"
+#include "txc/Import/Options.h"
+#include "txc/Support/Version.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/BinaryFormat/Magic.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include "txc/step_abi.h"
+
+using namespace mlir;
+using txc::pipeline::Stage;
+
+namespace txc::driver {
+namespace {
+
+raw_ostream &error() { return llvm::errs() << "error: "; }
+
+//===----------------------------------------------------------------------===//
+// Text out
+//===----------------------------------------------------------------------===//
+
+// Locations are the paths of values: without them the text could not be read
+// back as the same program.
+void printModule(ModuleOp module, raw_ostream &os) {
+  module.print(os, OpPrintingFlags().enableDebugInfo());
+  os << '\n';
+}
+
+LogicalResult writeModule(ModuleOp module, StringRef path) {
+  llvm::Error problem = llvm::writeToOutput(path, [&](raw_ostream &os) {
+    printModule(module, os);
+    return llvm::Error::success();
+  });
+  if (!problem)
+    return success();
+  error() << path << ": " << llvm::toString(std::move(problem)) << '\n';
+  return failure();
+}
+
+// Writes the program after a stage, for --dump-stages.
+class DumpStage : public PassWrapper<DumpStage, OperationPass<ModuleOp>> {
+public:
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(DumpStage)
+  explicit DumpStage(std::string path) : path(std::move(path)) {}
+  StringRef getArgument() const override { return "dump-stage"; }
+  void runOnOperation() override {
+    if (failed(writeModule(getOperation(), path)))
+      signalPassFailure();
+    markAllAnalysesPreserved();
+  }
+
+private:
+  std::string path;
+};
+
+// The path of a value, or the place in an .mlir file.
+void printLocation(Location loc, raw_ostream &os) {
+  if (auto name = dyn_cast<NameLoc>(loc))
+    os << name.getName().getValue() << ": ";
+  else if (auto file = dyn_cast<FileLineColLoc>(loc))
+    os << file.getFilename().getValue() << ':' << file.getLine() << ':' << file.getColumn() << ": ";
+  else if (auto fused = dyn_cast<FusedLoc>(loc); fused && !fused.getLocations().empty())
+    printLocation(fused.getLocations().front(), os);
+  else if (auto call = dyn_cast<CallSiteLoc>(loc))
+    printLocation(call.getCallee(), os);
+}
+
+void printDiagnostic(Diagnostic &diagnostic) {
+  printLocation(diagnostic.getLocation(), llvm::errs());
+  switch (diagnostic.getSeverity()) {
+  case DiagnosticSeverity::Error:
+    llvm::errs() << "error: ";
+    break;
+  case DiagnosticSeverity::Warning:
+    llvm::errs() << "warning: ";
+    break;
+  default:
+    llvm::errs() << "note: ";
+  }
+  llvm::errs() << diagnostic << '\n';
+  for (Diagnostic &note : diagnostic.getNotes())
+    printDiagnostic(note);
+}
+
+//===----------------------------------------------------------------------===//
+// What this version can compile
+//===----------------------------------------------------------------------===//
+
+// Settles `auto` and refuses what has no code behind it yet.
+LogicalResult checkSupported(const CommandLine &line, import::Spec &spec) {
+  auto notBuilt = [](const Twine &what, StringRef expected) {
+    error() << what << " is not built yet in this version; expected " << expected << '\n';
+    return failure();
+  };
+  if (spec.mesh != "dp:1")
+    return notBuilt("mesh: " + spec.mesh, "dp:1, one rank");
+  if (spec.zero != 0)
+    return notBuilt("zero: " + Twine(spec.zero), "0");
+  if (spec.recompute)
+    return notBuilt("recompute: true", "false");
+  if (spec.attention_backend == import::AttentionBackend::Manual)
+    return notBuilt("attention_backend: manual", "auto or generated");
+  if (spec.dtype == import::DType::BFloat16)
+    return notBuilt("dtype: bfloat16 on the CPU", "auto or float32");
+  spec.dtype = import::DType::Float32;
+  return success();
+}
+
+LogicalResult checkTarget(const CommandLine &line) {
+  if (line.target == "auto" || line.target == "cpu")
+    return success();
+  error() << "--target=" << line.target << " is not built yet in this version; expected auto or cpu\n";
+  return failure();
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+// A module and what it was compiled for.
+struct Session {
+  explicit Session(const DialectRegistry &registry) : context(registry) {
+    context.getDiagEngine().registerHandler([](Diagnostic &diagnostic) {
+      printDiagnostic(diagnostic);
+      return success();
+    });
+  }
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+  codegen::CpuTarget cpu;
+};
+
+ExitCode loadModule(const CommandLine &line, Session &session) {
+  if (line.from) {
+    if (llvm::sys::fs::is_directory(line.input)) {
+      error() << line.input
+              << ": is a folder; expected an .mlir file that --emit=" << pipeline::getWord(*line.from)
+              << " wrote\n";
+      return BadInput;
+    }
+    session.module = parseSourceFile<ModuleOp>(line.input, &session.context);
+    return session.module ? Ok : BadInput;
+  }
+  import::Spec spec;
+  switch (import::loadSpec(line.input, line.overrides, llvm::errs(), spec)) {
+  case import::LoadStatus::BadSpec:
+    return BadInput;
+  case import::LoadStatus::BadUsage:
+    return BadUsage;
+  case import::LoadStatus::Ok:
+    break;
+  }
+  if (failed(checkSupported(line, spec)))
+    return BadInput;
+  session.module = import::importSpec(session.context, spec);
+  return Ok;
+}
+
+// Runs the stages up to `last`.
+LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
+  if (!line.dumpStages.empty()) {
+    if (std::error_code code = llvm::sys::fs::create_directories(line.dumpStages)) {
+      error() << line.dumpStages << ": " << code.message() << '\n';
+      return failure();
+    }
+  }
+  PassManager pm(&session.context);
+  if (failed(applyPassManagerCLOptions(pm)))
+    return failure();
+  applyDefaultTimingPassManagerCLOptions(pm);
+  pipeline::Options options;
+  options.cpu = session.cpu.level;
+  for (const pipeline::StageInfo &info : pipeline::getStages()) {
+    if (info.stage > last || info.stage == Stage::Link)
+      break;
+    // The input of --from is what that stage made: only its promise is checked.
+    if (line.from && info.stage < *line.from)
+      continue;
+    if (line.from && info.stage == *line.from)
+      pipeline::buildVerifier(pm, info.stage);
+    else
+      pipeline::buildStage(pm, info.stage, options);
+    if (!line.dumpStages.empty()) {
+      SmallString<128> path(line.dumpStages);
+      llvm::sys::path::append(path, Twine(static_cast<int>(info.stage)) + "-" + info.word + ".mlir");
+      pm.addPass(std::make_unique<DumpStage>(path.str().str()));
+    }
+  }
+  return pm.run(*session.module);
+}
+
+ExitCode setUp(const CommandLine &line, Session &session) {
+  if (failed(checkTarget(line)))
+    return BadInput;
+  std::string message;
+  FailureOr<codegen::CpuTarget> cpu = codegen::getCpuTarget(line.cpu, message);
+  if (failed(cpu)) {
+    error() << message << '\n';
+    return BadInput;
+  }
+  session.cpu = *cpu;
+  return loadModule(line, session);
+}
+
+DialectRegistry makeRegistry() {
+  DialectRegistry registry;
+  pipeline::registerDialects(registry);
+  return registry;
+}
+
+step::ProgramOp findProgram(ModuleOp module) {
+  auto programs = module.getOps<step::ProgramOp>();
+  return programs.empty() ? step::ProgramOp() : *programs.begin();
+}
+
+//===----------------------------------------------------------------------===//
+// Commands
+//===----------------------------------------------------------------------===//
+
+ExitCode compile(const CommandLine &line) {
+  Session session(makeRegistry());
+  if (ExitCode code = setUp(line, session); code != Ok)
+    return code;
+  if (failed(runStages(line, session, line.emit)))
+    return BadInput;
+  if (line.emit != Stage::Link)
+    return succeeded(writeModule(*session.module, line.output)) ? Ok : BadInput;
+  error() << "the link stage is not built yet in this version; expected --emit= with an earlier one\n";
+  return BadInput;
+}
+
+// The text of the metadata section.
+llvm::Expected<std::string> readMetadata(llvm::MemoryBufferRef buffer) {
+  llvm::Expected<std::unique_ptr<llvm::object::ObjectFile>> file =
+      llvm::object::ObjectFile::createELFObjectFile(buffer);
+  if (!file)
+    return file.takeError();
+  for (const llvm::object::SectionRef &section : (*file)->sections()) {
+    llvm::Expected<StringRef> name = section.getName();
+    if (!name)
+      return name.takeError();
+    if (*name != TXC_METADATA_SECTION)
+      continue;
+    llvm::Expected<StringRef> contents = section.getContents();
+    if (!contents)
+      return contents.takeError();
+    return contents->rtrim('\0').str();
+  }
+  return llvm::createStringError("has no section " TXC_METADATA_SECTION
+                                 "; expected a step.so that txc compile wrote");
+}
+
+ExitCode printResult(const CommandLine &line, const llvm::json::Object &description) {
+  if (line.json)
+    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(llvm::json::Object(description))) << '\n';
+  else
+    cost::printDescription(description, llvm::outs());
+  return Ok;
+}
+
+ExitCode explainFile(const CommandLine &line, llvm::MemoryBufferRef buffer) {
+  if (!line.overrides.empty()) {
+    error() << "--" << line.overrides.front().key << ": " << line.input
+            << " is compiled already; keys count only with a spec as input\n";
+    return BadUsage;
+  }
+  llvm::Expected<std::string> text = readMetadata(buffer);
+  if (!text) {
+    error() << line.input << ": " << llvm::toString(text.takeError()) << '\n';
+    return BadInput;
+  }
+  llvm::Expected<llvm::json::Value> value = llvm::json::parse(*text);
+  if (!value || !value->getAsObject()) {
+    if (!value)
+      llvm::consumeError(value.takeError());
+    error() << line.input << ": section " TXC_METADATA_SECTION " is not a JSON object; compile it again\n";
+    return BadInput;
+  }
+  return printResult(line, *value->getAsObject());
+}
+
+ExitCode explain(const CommandLine &line) {
+  // An ELF file is a step.so; anything else is read as a spec, which says what
+  // is wrong with it.
+  llvm::file_magic magic;
+  if (!llvm::sys::fs::is_directory(line.input) && !llvm::identify_magic(line.input, magic) &&
+      magic.is_object()) {
+    llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> buffer = llvm::MemoryBuffer::getFile(line.input);
+    if (!buffer) {
+      error() << line.input << ": " << buffer.getError().message() << '\n';
+      return BadInput;
+    }
+    return explainFile(line, (*buffer)->getMemBufferRef());
+  }
+  Session session(makeRegistry());
+  if (ExitCode code = setUp(line, session); code != Ok)
+    return code;
+  if (failed(runStages(line, session, Stage::Plan)))
+    return BadInput;
+  step::ProgramOp program = findProgram(*session.module);
+  if (!program) {
+    error() << line.input << ": the plan stage made no step.program\n";
+    return BadInput;
+  }
+  return printResult(line, cost::describeModule(*session.module, program, "cpu:" + session.cpu.level));
+}
+
+} // namespace
+
+int run(int argc, char **argv) {
+  std::optional<CommandLine> line = parseCommandLine(argc, argv, llvm::errs());
+  if (!line)
+    return BadUsage;
+  switch (line->command) {
+  case Command::Help:
+    printHelp(llvm::outs());
+    return Ok;
+  case Command::Version:
+    llvm::outs() << getCompilerVersion() << " (LLVM " LLVM_VERSION_STRING ")\n";
+    return Ok;
+  case Command::SpecReference:
+    import::printSpecReference(llvm::outs());
+    return Ok;
+  case Command::StageReference:
+    printStageReference(llvm::outs());
+    return Ok;
+  case Command::Compile:
+    return compile(*line);
+  case Command::Explain:
+    return explain(*line);
+  }
+  return BadUsage;
+}
+
+} // namespace txc::driver
