@@ -63,6 +63,14 @@ void TokenSplit::copy(uint64_t begin, uint64_t count, int32_t *out) const {
     std::copy_n(mapping_->wide() + begin, count, out);
 }
 
+const std::string &TokenSplit::path() const { return mapping_->path; }
+
+std::string TokenSplit::dtype() const { return mapping_->width == 2 ? "uint16" : "uint32"; }
+
+std::string TokenSplit::format() const {
+  return formatName(mapping_->firstByte == 0 ? TokenFormat::Raw : TokenFormat::LlmC);
+}
+
 //===-- Finding a data set -------------------------------------------------===//
 
 std::string cacheDirectory() {
@@ -304,13 +312,14 @@ Status checkFits(const TokenDataset &dataset, int64_t vocab, int64_t block) {
                           ". Compile it with --vocab_size=" + std::to_string(dataset.vocabSize()) +
                           " or more");
   for (const TokenSplit *split : {&dataset.train(), &dataset.val()}) {
-    const TokenSplit::Mapping &mapping = *split->mapping_;
-    if (int64_t(split->size()) < block + 1)
-      return Status::failed(
-          mapping.path + ": ends at byte " + std::to_string(mapping.file.bytes().size()) + " after " +
-          std::to_string(split->size()) + " tokens; a model of block_size " + std::to_string(block) +
-          " needs at least " + std::to_string(block + 1) +
-          ". Use more text, a larger --val_fraction, or compile with a smaller --block_size");
+    if (int64_t(split->size()) >= block + 1)
+      continue;
+    uint64_t end = (split->format() == "raw" ? 0 : llmcHeaderBytes) +
+                   split->size() * (split->dtype() == "uint16" ? 2 : 4);
+    return Status::failed(split->path() + ": ends at byte " + std::to_string(end) + " after " +
+                          std::to_string(split->size()) + " tokens; a model of block_size " +
+                          std::to_string(block) + " needs at least " + std::to_string(block + 1) +
+                          ". Use more text, a larger --val_fraction, or compile with a smaller --block_size");
   }
   return Status();
 }

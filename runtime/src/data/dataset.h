@@ -23,14 +23,18 @@ namespace txc::data {
 // One token file.
 class TokenSplit {
 public:
+  // 0 if this is no split of an open data set; then only size() may be asked.
   uint64_t size() const;
   int32_t token(uint64_t index) const;
   // Writes tokens [begin, begin + count) to `out`.
   void copy(uint64_t begin, uint64_t count, int32_t *out) const;
+  // The file; "uint16" or "uint32"; "raw" or "llm.c".
+  const std::string &path() const;
+  std::string dtype() const;
+  std::string format() const;
 
 private:
   friend class TokenDataset;
-  friend Status checkFits(const class TokenDataset &dataset, int64_t vocab, int64_t block);
   struct Mapping;
   std::shared_ptr<const Mapping> mapping_;
 };

@@ -37,8 +37,12 @@ std::string Sidecar::toJson() const {
                       {"bytes", source->bytes},
                       {"sha256", source->sha256},
                       {"fallback", source->fallback}};
-  // File names need not be UTF-8; JSON must be.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  // A line per key. File names need not be UTF-8; JSON must be.
+  std::string out;
+  for (auto &[key, value] : json.items())
+    out += (out.empty() ? "{\n \"" : ",\n \"") + key +
+           "\": " + value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return out + "\n}\n";
 }
 
 // Reads keys of one object; the first thing that is wrong stays in `status`.
