@@ -12,6 +12,7 @@
 #include "txc/Import/Options.h"
 #include "txc/Plan/Lifetimes.h"
 #include "txc/Support/Version.h"
+#include "txc/step_abi.h"
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
@@ -62,8 +63,14 @@ namespace {
 
 json::Object describeParameters(ModuleOp module, ArrayRef<LedgerLine> ledger, int64_t tokens) {
   int64_t total = 0, positions = 0;
+  json::Array list;
   for (auto param : module.getOps<tx::ParamOp>()) {
-    int64_t elements = cast<ShapedType>(param.getType()).getNumElements();
+    auto type = cast<ShapedType>(param.getType());
+    int64_t elements = type.getNumElements();
+    list.push_back(json::Object{{"name", param.getSymName()},
+                                {"shape", json::Array(type.getShape())},
+                                {"bytes", elements * ((type.getElementTypeBitWidth() + 7) / 8)},
+                                {"decay", param.getDecay()}});
     total += elements;
     if (param.getSymName() == "wpe.weight")
       positions = elements;
@@ -76,7 +83,8 @@ json::Object describeParameters(ModuleOp module, ArrayRef<LedgerLine> ledger, in
   return json::Object{{"total", total},
                       {"trainable", total},
                       {"non_embedding", total - positions},
-                      {"matmul", tokens ? static_cast<int64_t>(products / 6 / tokens) : 0}};
+                      {"matmul", tokens ? static_cast<int64_t>(products / 6 / tokens) : 0},
+                      {"list", std::move(list)}};
 }
 
 json::Object describeFlops(ArrayRef<LedgerLine> ledger, int64_t tokens) {
@@ -125,21 +133,29 @@ StringRef dtypeName(Type type) {
   return type.isInteger(32) ? "i32" : "u8";
 }
 
+/// An option by its name, which is unique over all sections.
+std::optional<int64_t> findInteger(const json::Object &config, StringRef key) {
+  for (const auto &[name, section] : config)
+    if (const json::Object *options = section.getAsObject())
+      if (std::optional<int64_t> value = options->getInteger(key))
+        return value;
+  return config.getInteger(key);
+}
+
 json::Array describeBuffers(step::ProgramOp program) {
   llvm::StringMap<std::pair<int64_t, int64_t>> lifetimes;
-  for (auto entry : program.getOps<step::EntryOp>())
-    for (const plan::Lifetime &lifetime : plan::getLifetimes(program, entry))
-      lifetimes[plan::Lifetime(lifetime).alloc.getSymName()] = {lifetime.first, lifetime.last};
+  for (auto entry : program.getOps<step::EntryOp>()) {
+    SmallVector<int64_t> numbers = plan::numberCommands(program, entry);
+    for (plan::Lifetime lifetime : plan::getLifetimes(program, entry))
+      lifetimes[lifetime.alloc.getSymName()] = {numbers[lifetime.first], numbers[lifetime.last + 1] - 1};
+  }
   json::Array buffers;
   for (auto alloc : program.getOps<step::AllocOp>()) {
     auto type = cast<ShapedType>(alloc.getType());
-    json::Array shape;
-    for (int64_t size : type.getShape())
-      shape.push_back(size);
     json::Object buffer{{"name", alloc.getSymName()},
                         {"kind", stringifyBufferKind(alloc.getKind())},
                         {"dtype", dtypeName(type.getElementType())},
-                        {"shape", std::move(shape)},
+                        {"shape", json::Array(type.getShape())},
                         {"bytes", static_cast<int64_t>(alloc.getBytes())}};
     buffer["offset"] = alloc.getOffset() ? json::Value(static_cast<int64_t>(*alloc.getOffset())) : nullptr;
     buffer["entry"] = alloc.getEntry() ? json::Value(*alloc.getEntry()) : nullptr;
@@ -155,7 +171,10 @@ json::Array describeBuffers(step::ProgramOp program) {
 } // namespace
 
 json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef target) {
-  json::Object object{{"compiler", getCompilerVersion()}, {"target", target}, {"name", program.getSymName()}};
+  json::Object object{{"abi_version", static_cast<int64_t>(TXC_STEP_ABI_VERSION)},
+                      {"compiler", getCompilerVersion()},
+                      {"target", target.str()},
+                      {"name", program.getSymName()}};
   if (auto architecture = module->getAttrOfType<StringAttr>("tx.architecture"))
     object["architecture_name"] = architecture.getValue();
   if (auto config = module->getAttrOfType<StringAttr>("tx.config")) {
@@ -164,6 +183,17 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
     else
       llvm::consumeError(value.takeError());
   }
+
+  const json::Object *config = object.getObject("config");
+  for (StringRef key : {"vocab_size", "ignore_index"})
+    if (std::optional<int64_t> value = config ? findInteger(*config, key) : std::nullopt)
+      object[key] = *value;
+  for (auto alloc : program.getOps<step::AllocOp>())
+    if (auto type = cast<ShapedType>(alloc.getType());
+        alloc.getKind() == step::BufferKind::Tokens && type.getRank() == 2) {
+      object["batch_size"] = type.getDimSize(0);
+      object["block_size"] = type.getDimSize(1);
+    }
 
   SmallVector<LedgerLine> ledger = getLedger(program);
   int64_t tokens = getTokensPerMicroBatch(program);
@@ -191,8 +221,15 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
   for (auto entry : program.getOps<step::EntryOp>())
     entries.push_back(
         json::Object{{"name", entry.getSymName()},
-                     {"commands", static_cast<int64_t>(llvm::range_size(entry.getBody().front()))}});
+                     {"commands", plan::numberCommands(program, entry).back()}});
   object["entries"] = std::move(entries);
+  json::Array kernels;
+  for (auto kernel : program.getOps<step::KernelOp>())
+    kernels.push_back(json::Object{{"name", kernel.getSymName()},
+                                   {"kind", kernel.getKind()},
+                                   {"blocks", json::Array(kernel.getBlocks())},
+                                   {"workspace_bytes", json::Array(kernel.getWorkspace())}});
+  object["kernels"] = std::move(kernels);
   return object;
 }
 

@@ -16,6 +16,7 @@
 #include "txc/Cost/Describe.h"
 #include "txc/Import/ImportSpec.h"
 #include "txc/Import/Options.h"
+#include "txc/Link/Link.h"
 #include "txc/Support/Version.h"
 
 #include "mlir/IR/AsmState.h"
@@ -25,7 +26,6 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Config/llvm-config.h"
-#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
@@ -251,29 +251,17 @@ ExitCode compile(const CommandLine &line) {
     return BadInput;
   if (line.emit != Stage::Link)
     return succeeded(writeModule(*session.module, line.output)) ? Ok : BadInput;
-  error() << "the link stage is not built yet in this version; expected --emit= with an earlier one\n";
+  FailureOr<std::string> bytes = link::linkProgram(*session.module);
+  if (failed(bytes))
+    return BadInput;
+  llvm::Error problem = llvm::writeToOutput(line.output, [&](raw_ostream &os) {
+    os << *bytes;
+    return llvm::Error::success();
+  });
+  if (!problem)
+    return Ok;
+  error() << line.output << ": " << llvm::toString(std::move(problem)) << '\n';
   return BadInput;
-}
-
-// The text of the metadata section.
-llvm::Expected<std::string> readMetadata(llvm::MemoryBufferRef buffer) {
-  llvm::Expected<std::unique_ptr<llvm::object::ObjectFile>> file =
-      llvm::object::ObjectFile::createELFObjectFile(buffer);
-  if (!file)
-    return file.takeError();
-  for (const llvm::object::SectionRef &section : (*file)->sections()) {
-    llvm::Expected<StringRef> name = section.getName();
-    if (!name)
-      return name.takeError();
-    if (*name != TXC_METADATA_SECTION)
-      continue;
-    llvm::Expected<StringRef> contents = section.getContents();
-    if (!contents)
-      return contents.takeError();
-    return contents->rtrim('\0').str();
-  }
-  return llvm::createStringError("has no section " TXC_METADATA_SECTION
-                                 "; expected a step.so that txc compile wrote");
 }
 
 ExitCode printResult(const CommandLine &line, const llvm::json::Object &description) {
@@ -290,7 +278,7 @@ ExitCode explainFile(const CommandLine &line, llvm::MemoryBufferRef buffer) {
             << " is compiled already; keys count only with a spec as input\n";
     return BadUsage;
   }
-  llvm::Expected<std::string> text = readMetadata(buffer);
+  llvm::Expected<std::string> text = link::readMetadata(buffer);
   if (!text) {
     error() << line.input << ": " << llvm::toString(text.takeError()) << '\n';
     return BadInput;

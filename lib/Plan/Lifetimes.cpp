@@ -3,6 +3,7 @@
 #include "txc/Plan/Lifetimes.h"
 
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
@@ -47,6 +48,18 @@ SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry)
     if (lifetime.first >= 0)
       lifetimes.push_back(lifetime);
   return lifetimes;
+}
+
+SmallVector<int64_t> numberCommands(step::ProgramOp program, step::EntryOp entry) {
+  llvm::StringMap<int64_t> phases;
+  for (auto kernel : program.getOps<step::KernelOp>())
+    phases[kernel.getSymName()] = std::max<int64_t>(kernel.getBlocks().size(), 1);
+  SmallVector<int64_t> numbers{0};
+  for (Operation &command : entry.getBody().front()) {
+    auto launch = dyn_cast<step::LaunchOp>(command);
+    numbers.push_back(numbers.back() + (launch ? phases.lookup(launch.getKernel()) : 1));
+  }
+  return numbers;
 }
 
 int64_t getPeakBytes(ArrayRef<Lifetime> lifetimes) {

@@ -29,16 +29,19 @@ llvm::SmallVector<LedgerLine> getLedger(step::ProgramOp program);
 int64_t getTokensPerMicroBatch(step::ProgramOp program);
 
 /// The step.program of a module that has passed the plan stage, as JSON:
-///   compiler, target, name, architecture_name, config{model, train, parallel},
-///   parameters{total, trainable, non_embedding, matmul},
+///   abi_version, compiler, target, name, architecture_name,
+///   config{model, train, parallel},
+///   batch_size, block_size, vocab_size, ignore_index,
+///   parameters{total, trainable, non_embedding, matmul,
+///     list[{name, shape, bytes, decay}]},
 ///   flops_per_token{full, causal, attention_per_layer_full,
 ///     attention_per_layer_causal, ffn_per_layer, logits,
 ///     attention_to_ffn_full, attention_to_ffn_causal},
 ///   ledger[{name, op, full, causal}],
 ///   arena_bytes, arena_lower_bound, bytes_by_kind{param, grad, ...},
 ///   buffers[{name, kind, dtype, shape, offset, bytes, entry, begin, end}],
-///   entries[{name, commands}]
-/// `target` is as in step_abi.h, "cpu:x86-64-v4". Keys that need the spec are
+///   entries[{name, commands}], kernels[{name, kind, blocks, workspace_bytes}]
+/// docs/abi.md says what they mean. `target` is as in step_abi.h, "cpu:x86-64-v4". Keys that need the spec are
 /// absent for a program that was written by hand.
 llvm::json::Object describeModule(mlir::ModuleOp module, step::ProgramOp program, llvm::StringRef target);
 

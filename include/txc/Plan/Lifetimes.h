@@ -32,6 +32,11 @@ struct Lifetime {
 /// Buffers that no command touches are left out.
 llvm::SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry);
 
+/// Numbers of the commands as the device gets them, where a launch is one
+/// command per phase of its kernel: element i is the first of the entry's i-th
+/// op, the last element is how many there are.
+llvm::SmallVector<int64_t> numberCommands(step::ProgramOp program, step::EntryOp entry);
+
 /// Most bytes live at once.
 int64_t getPeakBytes(llvm::ArrayRef<Lifetime> lifetimes);
 
