@@ -1,0 +1,112 @@
+//===- Frame.h - Values and state of an evaluation -------------------------===//
+//
+// Every float is a double, whatever its type in the program: the oracle computes
+// the mathematics, and tx.cast is the identity.
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_INTERP_FRAME_H
+#define TXC_INTERP_FRAME_H
+
+#include "txc/Dialect/Tx/Tx.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/MapVector.h"
+
+#include <memory>
+#include <variant>
+#include <vector>
+
+namespace txc::interp {
+
+/// A tensor in row-major order; a row is the innermost dimension.
+template <typename T> struct Array {
+  Array() = default;
+  explicit Array(llvm::ArrayRef<int64_t> shape)
+      : shape(shape), data(mlir::ShapedType::getNumElements(shape)) {}
+
+  int64_t size() const { return data.size(); }
+  int64_t width() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t rows() const { return width() ? size() / width() : 0; }
+  T *row(int64_t r) { return data.data() + r * width(); }
+  const T *row(int64_t r) const { return data.data() + r * width(); }
+  T &operator[](int64_t i) { return data[i]; }
+  T operator[](int64_t i) const { return data[i]; }
+
+  llvm::SmallVector<int64_t> shape;
+  std::vector<T> data;
+};
+using Tensor = Array<double>;
+using IntTensor = Array<int32_t>;
+
+/// `!tx.hyper`: struct txc_hyper of step_abi.h.
+struct Hyper {
+  double learningRate = 0, beta1 = 0, beta2 = 0, epsilon = 0, weightDecay = 0, gradClip = 0, gradScale = 1;
+  double biasCorrection1 = 1, biasCorrection2 = 1;
+  uint64_t seed = 0, step = 0;
+};
+
+/// What outlives a function: four tensors for each parameter of a module.
+class State {
+public:
+  explicit State(mlir::ModuleOp module);
+
+  Tensor &get(mlir::StringAttr param, tx::State state) {
+    return params[param].tensors[static_cast<int>(state)];
+  }
+  tx::ParamOp getParam(mlir::StringAttr name) { return params[name].op; }
+  /// All parameters, in the order of the module.
+  llvm::ArrayRef<mlir::StringAttr> getNames() const { return names; }
+  /// Fills a parameter as its tx.param says; its gradient and moments become zero.
+  void initialise(mlir::StringAttr param, uint64_t seed);
+
+private:
+  struct Param {
+    tx::ParamOp op;
+    Tensor tensors[4];
+  };
+  llvm::DenseMap<mlir::StringAttr, Param> params;
+  llvm::SmallVector<mlir::StringAttr> names;
+};
+
+/// What an SSA value may be. Shared, so that kernels pass tensors without copies.
+using Datum =
+    std::variant<std::monostate, std::shared_ptr<const Tensor>, std::shared_ptr<const IntTensor>, Hyper>;
+
+/// The values of one block while it is evaluated.
+class Frame {
+public:
+  explicit Frame(State &state) : state(state) {}
+
+  const Tensor &get(mlir::Value value) const {
+    return *std::get<std::shared_ptr<const Tensor>>(values.at(value));
+  }
+  const IntTensor &getInts(mlir::Value value) const {
+    return *std::get<std::shared_ptr<const IntTensor>>(values.at(value));
+  }
+  const Hyper &getHyper(mlir::Value value) const { return std::get<Hyper>(values.at(value)); }
+  double getScalar(mlir::Value value) const { return get(value)[0]; }
+
+  /// A tensor of zeros that becomes `result`, to be filled by the rule.
+  Tensor &create(mlir::Value result);
+  void set(mlir::Value value, Datum datum) { values[value] = std::move(datum); }
+  const Datum &getDatum(mlir::Value value) const { return values.at(value); }
+  State &getState() { return state; }
+
+  /// Evaluates a block whose arguments are `arguments`; the operands of its
+  /// terminator are the results. An op without a rule is an error.
+  mlir::LogicalResult run(mlir::Block &block, llvm::ArrayRef<Datum> arguments,
+                          llvm::SmallVectorImpl<Datum> &results);
+
+private:
+  State &state;
+  llvm::DenseMap<mlir::Value, Datum> values;
+};
+
+/// Evaluates a function on a fresh frame.
+mlir::LogicalResult call(mlir::func::FuncOp function, State &state, llvm::ArrayRef<Datum> arguments,
+                         llvm::SmallVectorImpl<Datum> &results);
+
+} // namespace txc::interp
+
+#endif // TXC_INTERP_FRAME_H

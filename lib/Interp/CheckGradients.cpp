@@ -1,0 +1,151 @@
+//===- CheckGradients.cpp - Derivatives against finite differences ---------===//
+//
+// Requires: @forward, which returns the loss first, and tx.param symbols.
+//
+// 1. Parameters get normal values of standard deviation `scale`, plus 1 where
+//    tx.param says ones; not those of @init, which are often zero and would hide
+//    errors.
+// 2. A copy of the module is differentiated (tx-autodiff-differentiate) and its
+//    @micro evaluated once.
+// 3. For each parameter, `samples` elements spread over it (all, if there are
+//    fewer) are compared with (loss(w + h) - loss(w - h)) / 2h of @forward. The
+//    error is relative to the larger of the two derivatives and 0.01.
+//
+// Prints one line for each parameter. Fails on an error above `tolerance`, on a
+// loss that is not finite, and if all compared derivatives of a parameter are
+// zero, since then nothing was shown.
+//
+// Guarantees: the module is unchanged.
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Interp/Passes.h"
+
+#include "Batch.h"
+#include "txc/Autodiff/Passes.h"
+#include "txc/Interp/Philox.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace txc::interp {
+#define GEN_PASS_DEF_CHECKGRADIENTS
+#include "txc/Interp/Passes.h.inc"
+
+namespace {
+
+void randomise(State &state, uint64_t seed, double scale) {
+  for (auto [site, name] : llvm::enumerate(state.getNames())) {
+    double base = state.getParam(name).getInit() == tx::Init::Ones ? 1 : 0;
+    Tensor &value = state.get(name, tx::State::Value);
+    for (int64_t e = 0; e < value.size(); ++e)
+      value[e] = base + scale * normal(seed, e, site, 0xffffffffu);
+  }
+}
+
+struct CheckGradients : impl::CheckGradientsBase<CheckGradients> {
+  using CheckGradientsBase::CheckGradientsBase;
+
+  void runOnOperation() override {
+    markAllAnalysesPreserved();
+    if (failed(check()))
+      signalPassFailure();
+    llvm::outs().flush();
+  }
+
+private:
+  LogicalResult check();
+  LogicalResult checkParam(StringAttr name, State &state, const Tensor &derivative,
+                           llvm::function_ref<FailureOr<double>()> loss);
+};
+
+LogicalResult CheckGradients::check() {
+  ModuleOp module = getOperation();
+  auto forward = module.lookupSymbol<func::FuncOp>("forward");
+  if (!forward)
+    return module.emitError() << "has no @forward whose derivative could be checked";
+
+  Hyper hyper;
+  hyper.seed = seed;
+  FailureOr<SmallVector<Datum>> arguments = Batches(module, dataSeed, ignored).arguments(forward, hyper, 0);
+  if (failed(arguments))
+    return failure();
+
+  OwningOpRef<ModuleOp> copy = module.clone();
+  PassManager pm(&getContext());
+  pm.addPass(autodiff::createDifferentiate());
+  if (failed(pm.run(*copy)))
+    return failure();
+  State gradients(*copy);
+  randomise(gradients, seed, scale);
+  SmallVector<Datum> results;
+  if (failed(call(copy->lookupSymbol<func::FuncOp>("micro"), gradients, *arguments, results)))
+    return failure();
+
+  State state(module);
+  if (state.getNames().empty())
+    return module.emitError() << "has no tx.param to differentiate by";
+  randomise(state, seed, scale);
+  auto loss = [&]() -> FailureOr<double> {
+    SmallVector<Datum> values;
+    if (failed(call(forward, state, *arguments, values)))
+      return failure();
+    double result = (*std::get<std::shared_ptr<const Tensor>>(values[0]))[0];
+    if (!std::isfinite(result))
+      return forward.emitOpError() << "returns a loss that is not finite";
+    return result;
+  };
+  bool ok = true;
+  for (StringAttr name : state.getNames())
+    ok &= succeeded(checkParam(name, state, gradients.get(name, tx::State::Grad), loss));
+  return success(ok);
+}
+
+LogicalResult CheckGradients::checkParam(StringAttr name, State &state, const Tensor &derivative,
+                                         llvm::function_ref<FailureOr<double>()> loss) {
+  Tensor &value = state.get(name, tx::State::Value);
+  int64_t size = value.size(), compared = std::min<int64_t>(size, samples);
+  double greatest = -1, greatestFound = 0, greatestExpected = 0, largest = 0;
+  int64_t where = 0;
+  for (int64_t i = 0; i < compared; ++i) {
+    int64_t e = i * size / compared;
+    double original = value[e];
+    value[e] = original + width;
+    FailureOr<double> above = loss();
+    value[e] = original - width;
+    FailureOr<double> below = loss();
+    value[e] = original;
+    if (failed(above) || failed(below))
+      return failure();
+    double expected = (*above - *below) / (2 * width), found = derivative[e];
+    double error = std::abs(found - expected) / std::max({std::abs(found), std::abs(expected), 0.01});
+    largest = std::max(largest, std::abs(expected));
+    if (!(error <= greatest)) {
+      greatest = error;
+      greatestFound = found;
+      greatestExpected = expected;
+      where = e;
+    }
+  }
+  llvm::outs() << "gradient of " << name.getValue() << ": max error " << llvm::format("%.1e", greatest)
+               << " over " << compared << " elements\n";
+  tx::ParamOp param = state.getParam(name);
+  if (!(greatest <= tolerance))
+    return param.emitOpError() << "element " << where << " has derivative " << std::to_string(greatestFound)
+                               << ", but finite differences give " << std::to_string(greatestExpected)
+                               << " (error " << llvm::formatv("{0:e1}", greatest).str() << ", allowed "
+                               << llvm::formatv("{0:e1}", double(tolerance)).str() << ")";
+  if (largest < 1e-9)
+    return param.emitOpError()
+           << "has derivative 0 in all compared elements, so nothing was checked; let the loss "
+              "depend on it";
+  return success();
+}
+
+} // namespace
+} // namespace txc::interp

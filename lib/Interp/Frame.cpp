@@ -1,0 +1,71 @@
+//===- Frame.cpp - Values and state of an evaluation -----------------------===//
+
+#include "txc/Interp/Frame.h"
+#include "txc/Interp/Philox.h"
+
+using namespace mlir;
+
+namespace txc::interp {
+
+State::State(ModuleOp module) {
+  for (auto op : module.getOps<tx::ParamOp>()) {
+    names.push_back(op.getSymNameAttr());
+    Param &param = params[op.getSymNameAttr()];
+    param.op = op;
+    for (Tensor &tensor : param.tensors)
+      tensor = Tensor(cast<RankedTensorType>(op.getType()).getShape());
+  }
+}
+
+void State::initialise(StringAttr name, uint64_t seed) {
+  Param &param = params[name];
+  for (Tensor &tensor : param.tensors)
+    std::fill(tensor.data.begin(), tensor.data.end(), 0.0);
+  Tensor &value = param.tensors[static_cast<int>(tx::State::Value)];
+  double stddev = param.op.getStddev().convertToDouble();
+  for (int64_t e = 0; e < value.size(); ++e)
+    switch (param.op.getInit()) {
+    case tx::Init::Zeros:
+      value[e] = 0;
+      break;
+    case tx::Init::Ones:
+      value[e] = 1;
+      break;
+    case tx::Init::Normal:
+      value[e] = stddev * normal(seed, e, param.op.getSite(), 0xffffffffu);
+      break;
+    }
+}
+
+Tensor &Frame::create(Value result) {
+  auto tensor = std::make_shared<Tensor>(cast<RankedTensorType>(result.getType()).getShape());
+  Tensor &reference = *tensor;
+  values[result] = std::shared_ptr<const Tensor>(std::move(tensor));
+  return reference;
+}
+
+LogicalResult Frame::run(Block &block, ArrayRef<Datum> arguments, SmallVectorImpl<Datum> &results) {
+  for (auto [argument, datum] : llvm::zip_equal(block.getArguments(), arguments))
+    values[argument] = datum;
+  for (Operation &op : block.without_terminator()) {
+    auto interpretable = dyn_cast<tx::InterpretableOpInterface>(op);
+    if (!interpretable)
+      return op.emitOpError() << "has no rule in the oracle; write one in lib/Interp/Rules";
+    if (failed(interpretable.interpret(*this)))
+      return failure();
+  }
+  for (Value result : block.getTerminator()->getOperands())
+    results.push_back(values.at(result));
+  return success();
+}
+
+LogicalResult call(func::FuncOp function, State &state, ArrayRef<Datum> arguments,
+                   SmallVectorImpl<Datum> &results) {
+  if (function.isExternal())
+    return function.emitOpError() << "has no body to evaluate";
+  if (!function.getBody().hasOneBlock())
+    return function.emitOpError() << "has several blocks; the oracle evaluates straight-line programs";
+  return Frame(state).run(function.getBody().front(), arguments, results);
+}
+
+} // namespace txc::interp

@@ -1,0 +1,43 @@
+//===- State.cpp - Parameters, evaluated -----------------------------------===//
+
+#include "Rules.h"
+
+using namespace mlir;
+
+namespace txc::interp {
+namespace {
+
+LogicalResult read(tx::ReadOp op, Frame &frame) {
+  // A copy: a later write does not change what was read.
+  frame.create(op.getResult()) = frame.getState().get(op.getParamAttr().getAttr(), op.getState());
+  return success();
+}
+
+LogicalResult assign(tx::AssignOp op, Frame &frame) {
+  frame.getState().get(op.getParamAttr().getAttr(), op.getState()) = frame.get(op.getValue());
+  return success();
+}
+
+LogicalResult accumulate(tx::AccumulateOp op, Frame &frame) {
+  const Tensor &value = frame.get(op.getValue());
+  Tensor &grad = frame.getState().get(op.getParamAttr().getAttr(), tx::State::Grad);
+  for (int64_t e = 0; e < grad.size(); ++e)
+    grad[e] += value[e];
+  return success();
+}
+
+LogicalResult init(tx::InitOp op, Frame &frame) {
+  frame.getState().initialise(op.getParamAttr().getAttr(), frame.getHyper(op.getHyper()).seed);
+  return success();
+}
+
+} // namespace
+
+void attachStateRules(MLIRContext *context) {
+  attach<tx::ReadOp, read>(context);
+  attach<tx::AssignOp, assign>(context);
+  attach<tx::AccumulateOp, accumulate>(context);
+  attach<tx::InitOp, init>(context);
+}
+
+} // namespace txc::interp
