@@ -7,7 +7,9 @@
 #include "txc/Dialect/Tx/Tx.h"
 #include "txc/Fuse/Passes.h"
 #include "txc/Import/Passes.h"
+#include "txc/Interp/Passes.h"
 #include "txc/Plan/Passes.h"
+#include "txc/Shard/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -40,6 +42,7 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   case Stage::Autodiff:
     return autodiff::buildPipeline(pm);
   case Stage::Shard:
+    return shard::buildPipeline(pm, options.mesh);
   case Stage::Codegen:
   case Stage::Link:
     return;
@@ -70,13 +73,16 @@ void buildVerifier(OpPassManager &pm, Stage stage) {
 void registerDialects(DialectRegistry &registry) {
   registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
   autodiff::registerExternalModels(registry);
+  interp::registerExternalModels(registry);
 }
 
 void registerPasses() {
   import::registerImportPasses();
   autodiff::registerAutodiffPasses();
   fuse::registerFusePasses();
+  interp::registerInterpPasses();
   plan::registerPlanPasses();
+  shard::registerShardPasses();
 }
 
 } // namespace txc::pipeline
