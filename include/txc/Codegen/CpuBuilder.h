@@ -101,6 +101,8 @@ public:
   Value truncTo(Value a, Type element);  ///< integer, or f64 to f32
   Value extendTo(Value a, Type element); ///< unsigned integer, or f32 to f64
 
+  Value roundToBf16(Value a); ///< f32 rounded to nearest even, as f32
+
   //===-- Memory -----------------------------------------------------------===//
   /// Address of element `index` (an i64).
   Value address(Value pointer, Value index, Type element);
@@ -153,8 +155,8 @@ public:
   /// All words are i32 of one shape; keys are i32 scalars.
   std::array<Value, 4> philox(std::array<Value, 4> counter, Value keyLo, Value keyHi);
   /// The random block of elements `element` (i64 scalar), element + 1, ... one
-  /// per lane. `bound`: all elements are below it.
-  std::array<Value, 4> random(const Generator &generator, Value element, int64_t lanes, int32_t site,
+  /// per lane. `site` is an i32 scalar. `bound`: all elements are below it.
+  std::array<Value, 4> random(const Generator &generator, Value element, int64_t lanes, Value site,
                               int64_t bound);
   /// Mask of the elements that dropout with probability `p` keeps.
   Value dropoutKeep(const Generator &generator, Value element, int64_t lanes, int32_t site, double p,

@@ -132,6 +132,16 @@ Value CpuBuilder::extendTo(Value a, Type element) {
   return createOrFold<arith::ExtUIOp>(shapedLike(a, element), a);
 }
 
+// Adds 0x7fff and the lowest bit that stays; a NaN keeps its upper bits, quiet.
+Value CpuBuilder::roundToBf16(Value a) {
+  Value bits = bitcast(a, getI32Type());
+  Value lowest = create<arith::AndIOp>(create<arith::ShRUIOp>(bits, intConstant(bits, 16)), intConstant(bits, 1));
+  Value rounded = add(bits, add(lowest, intConstant(bits, 0x7fff)));
+  Value quiet = create<arith::OrIOp>(bits, intConstant(bits, 0x400000));
+  Value chosen = select(fcmp(arith::CmpFPredicate::UNO, a, a), quiet, rounded);
+  return bitcast(create<arith::AndIOp>(chosen, intConstant(chosen, 0xffff0000)), getF32Type());
+}
+
 //===-- Memory -------------------------------------------------------------===//
 
 Value CpuBuilder::address(Value pointer, Value index, Type element) {
@@ -171,14 +181,8 @@ Value CpuBuilder::loadVector(Value pointer, Value index, Type element, int64_t l
 
 void CpuBuilder::storeVector(Value value, Value pointer, Value index, Type element, Value mask) {
   if (element.isBF16()) {
-    // Round to nearest even: add 0x7fff and the lowest bit that stays; a NaN keeps its upper bits, quiet.
-    Value bits = bitcast(value, getI32Type());
-    Value lowest =
-        create<arith::AndIOp>(create<arith::ShRUIOp>(bits, intConstant(bits, 16)), intConstant(bits, 1));
-    Value rounded = add(bits, add(lowest, intConstant(bits, 0x7fff)));
-    Value quiet = create<arith::OrIOp>(bits, intConstant(bits, 0x400000));
-    Value chosen = select(fcmp(arith::CmpFPredicate::UNO, value, value), quiet, rounded);
-    value = truncTo(create<arith::ShRUIOp>(chosen, intConstant(chosen, 16)), getI16Type());
+    Value bits = bitcast(roundToBf16(value), getI32Type());
+    value = truncTo(create<arith::ShRUIOp>(bits, intConstant(bits, 16)), getI16Type());
   }
   Type stored = getElementTypeOrSelf(value.getType());
   unsigned alignment = stored.getIntOrFloatBitWidth() / 8;
@@ -416,8 +420,8 @@ std::array<Value, 4> CpuBuilder::philox(std::array<Value, 4> counter, Value keyL
   return counter;
 }
 
-std::array<Value, 4> CpuBuilder::random(const Generator &generator, Value element, int64_t lanes,
-                                        int32_t site, int64_t bound) {
+std::array<Value, 4> CpuBuilder::random(const Generator &generator, Value element, int64_t lanes, Value site,
+                                        int64_t bound) {
   Value first = splat(truncTo(element, getI32Type()), lanes);
   Value low = add(first, iota(lanes));
   Value high = intConstant(low, 0);
@@ -426,14 +430,14 @@ std::array<Value, 4> CpuBuilder::random(const Generator &generator, Value elemen
     Value carry = extendTo(icmp(arith::CmpIPredicate::ult, low, first), getI32Type());
     high = add(splat(upper, lanes), carry);
   }
-  return philox({low, high, intConstant(low, site), splat(generator.stepLo, lanes)}, generator.seedLo,
+  return philox({low, high, splat(site, lanes), splat(generator.stepLo, lanes)}, generator.seedLo,
                 generator.seedHi);
 }
 
 // u >= p on 24-bit integers: w0 >> 8 >= p * 2^24.
 Value CpuBuilder::dropoutKeep(const Generator &generator, Value element, int64_t lanes, int32_t site,
                               double p, int64_t bound) {
-  Value word = random(generator, element, lanes, site, bound)[0];
+  Value word = random(generator, element, lanes, i32(site), bound)[0];
   Value u = create<arith::ShRUIOp>(word, intConstant(word, 8));
   return icmp(arith::CmpIPredicate::uge, u, intConstant(u, static_cast<int64_t>(std::ceil(p * 16777216.0))));
 }

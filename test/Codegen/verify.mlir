@@ -1,0 +1,12 @@
+// RUN: tx-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(step.program(tx-codegen-verify))'
+
+// expected-error @+1 {{must hold one step.object after codegen, found 0}}
+step.program @none {
+}
+
+// -----
+
+step.program @damaged {
+  // expected-error @+1 {{is not an object file}}
+  step.object "x86-64-v4" "not ELF"
+}
