@@ -30,6 +30,7 @@
 #include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 
@@ -110,10 +111,15 @@ LogicalResult CheckGradients::checkParam(StringAttr name, State &state, const Te
                                          llvm::function_ref<FailureOr<double>()> loss) {
   Tensor &value = state.get(name, tx::State::Value);
   int64_t size = value.size(), compared = std::min<int64_t>(size, samples);
+  // Multiples of a stride without a common divisor are distinct elements; with
+  // the golden ratio they spread over rows and columns alike.
+  int64_t stride = std::max<int64_t>(1, 0.618 * size);
+  while (std::gcd(stride, size) != 1)
+    ++stride;
   double greatest = -1, greatestFound = 0, greatestExpected = 0, largest = 0;
   int64_t where = 0;
   for (int64_t i = 0; i < compared; ++i) {
-    int64_t e = i * size / compared;
+    int64_t e = i * stride % size;
     double original = value[e];
     value[e] = original + width;
     FailureOr<double> above = loss();
