@@ -4,8 +4,6 @@
 #include "support/text.h"
 
 #include <cmath>
-#include <set>
-#include <string_view>
 
 namespace txc {
 
@@ -13,38 +11,14 @@ using Json = nlohmann::ordered_json;
 
 static unsigned long long ull(uint64_t value) { return value; }
 
-FlopSummary summarizeFlops(const txc_step_t &step) {
-  FlopSummary out;
-  out.perTokenFull = step.flops_per_token_full;
-  out.perTokenCausal = step.flops_per_token_causal;
-  uint64_t attention = 0, ffn = 0, rest = 0;
-  std::set<std::string_view> layers;
-  for (uint32_t i = 0; i < step.num_flops; ++i) {
-    std::string_view name = step.flops[i].name;
-    // blocks.N.attn... and blocks.N.ffn...; all else is the output layer.
-    size_t dot = name.substr(0, 7) == "blocks." ? name.find('.', 7) : std::string_view::npos;
-    std::string_view part = dot == std::string_view::npos ? "" : name.substr(dot + 1);
-    if (!part.empty())
-      layers.insert(name.substr(0, dot));
-    if (part.substr(0, 4) == "attn")
-      attention += step.flops[i].full;
-    else if (part.substr(0, 3) == "ffn")
-      ffn += step.flops[i].full;
-    else
-      rest += step.flops[i].full;
-  }
-  const double tokens = static_cast<double>(step.batch_size) * static_cast<double>(step.block_size);
-  const double perLayer = tokens * static_cast<double>(std::max<size_t>(1, layers.size()));
-  out.attentionPerLayer = static_cast<double>(attention) / perLayer;
-  out.ffnPerLayer = static_cast<double>(ffn) / perLayer;
-  out.logits = static_cast<double>(rest) / tokens;
-  out.attentionToFfn = ffn ? static_cast<double>(attention) / static_cast<double>(ffn) : 0;
-  return out;
+Json RunFacts::known(const char *path) const {
+  nlohmann::json_pointer<std::string> pointer(path);
+  return metadata.contains(pointer) ? metadata[pointer] : Json();
 }
 
 std::string RunFacts::architectureName() const {
-  auto found = metadata.find("architecture_name");
-  return found != metadata.end() && found->is_string() ? found->get<std::string>() : "";
+  Json name = known("/architecture_name");
+  return name.is_string() ? name.get<std::string>() : "";
 }
 
 int64_t RunFacts::tokensPerIteration() const {
@@ -59,17 +33,6 @@ void completeIteration(IterationFacts &it, const RunFacts &facts) {
 
 static double mfuPercent(const IterationFacts &it) {
   return it.peakTflops > 0 ? 100 * it.achievedTflops / it.peakTflops : 0;
-}
-
-// Parameters of the token and position tables.
-static uint64_t embeddingParameters(const StepFile &step) {
-  uint64_t count = 0;
-  for (const txc_buffer_t *buffer : step.buffers(TXC_BUFFER_PARAM)) {
-    std::string_view name = buffer->name;
-    if (name.substr(0, 4) == "wte." || name.substr(0, 4) == "wpe.")
-      count += buffer->bytes / 4;
-  }
-  return count;
 }
 
 // A value of the compile-time config as text; "" if the step does not have it.
@@ -110,9 +73,12 @@ std::string startupText(const RunFacts &facts) {
   Sheet sheet;
   sheet.section("Model  " +
                 (facts.architectureName().empty() ? facts.step->path() : facts.architectureName()));
-  sheet.line("parameters", withCommas(step.num_parameters) + " (" +
-                               withCommas(step.num_parameters - embeddingParameters(*facts.step)) +
-                               " without embeddings)");
+  std::string parameters = withCommas(step.num_parameters);
+  if (Json count = facts.known("/parameters/trainable"); count.is_number_unsigned())
+    parameters += ", " + withCommas(count) + " trainable";
+  if (Json count = facts.known("/parameters/non_embedding"); count.is_number_unsigned())
+    parameters += ", " + withCommas(count) + " without position table";
+  sheet.line("parameters", parameters);
   std::string heads = of("n_head");
   if (std::string kv = of("n_kv_head"); !kv.empty() && kv != heads)
     heads += " (" + kv + " key/value)";
@@ -132,8 +98,8 @@ std::string startupText(const RunFacts &facts) {
              of("bias").empty() ? "" : of("bias") + ", " + of("weight_tying") + ", " + of("dropout"));
   sheet.line("FLOPs per token", withCommas(facts.flops.perTokenFull) + " (attention in full), " +
                                     withCommas(facts.flops.perTokenCausal) + " (causal)");
-  if (facts.flops.attentionToFfn > 0)
-    sheet.line("attention/FFN ratio", format("%.3f", facts.flops.attentionToFfn));
+  if (Json ratio = facts.known("/flops_per_token/attention_to_ffn_full"); ratio.is_number())
+    sheet.line("attention/FFN ratio", format("%.3f", ratio.get<double>()));
 
   const Json options = toJson(o);
   sheet.section("Training");
@@ -211,11 +177,10 @@ Json headerJson(const RunFacts &facts, const std::string &time) {
   Json run = toJson(o);
   for (const auto &[key, value] : run.items())
     model.erase(key);
-  uint64_t embeddings = embeddingParameters(*facts.step);
   model["architecture_name"] = facts.architectureName().empty() ? Json() : Json(facts.architectureName());
   model["total_parameters"] = step.num_parameters;
-  model["trainable_parameters"] = step.num_parameters;
-  model["non_embedding_parameters"] = step.num_parameters - embeddings;
+  model["trainable_parameters"] = facts.known("/parameters/trainable");
+  model["non_embedding_parameters"] = facts.known("/parameters/non_embedding");
   model["flops_per_token"] = facts.flops.perTokenFull;
   model["flops_per_token_causal"] = facts.flops.perTokenCausal;
   model["arena_bytes"] = step.arena_bytes;
@@ -228,18 +193,17 @@ Json headerJson(const RunFacts &facts, const std::string &time) {
     optimizer[key] = run[key];
   optimizer["tokens_per_iteration"] = facts.tokensPerIteration();
 
-  Json hardware = {
-      {"gpu_name", nullptr},
-      {"num_gpus", 0},
-      {"gpu_memory_gb", nullptr},
-      {"precision", "float32"},
-      {"parallelism", facts.metadata.contains("mesh") ? facts.metadata["mesh"] : Json("single process")},
-      {"cpu_name", facts.hardware.cpu},
-      {"cpu_threads", facts.threads},
-      {"memory_gb", static_cast<double>(facts.hardware.memoryBytes) / 1e9},
-      {"peak_tflops", facts.peakFlops / 1e12},
-      {"peak_source", facts.peakSource},
-      {"matrix_products", facts.library}};
+  Json hardware = {{"gpu_name", nullptr},
+                   {"num_gpus", 0},
+                   {"gpu_memory_gb", nullptr},
+                   {"precision", "float32"},
+                   {"parallelism", config.contains("mesh") ? config["mesh"] : Json("single process")},
+                   {"cpu_name", facts.hardware.cpu},
+                   {"cpu_threads", facts.threads},
+                   {"memory_gb", static_cast<double>(facts.hardware.memoryBytes) / 1e9},
+                   {"peak_tflops", facts.peakFlops / 1e12},
+                   {"peak_source", facts.peakSource},
+                   {"matrix_products", facts.library}};
 
   Json header = Json::object();
   header["config"] = std::move(config);
@@ -265,19 +229,18 @@ Json headerJson(const RunFacts &facts, const std::string &time) {
 Json iterationJson(const IterationFacts &it, const RunFacts &facts) {
   Json out = {
       {"iter", it.iteration}, {"loss", it.loss}, {"time_ms", it.seconds * 1e3}, {"lr", it.learningRate}};
-  out["mfu"] = {
-      {"mfu_percent", it.peakTflops > 0 ? Json(mfuPercent(it)) : Json()},
-      {"achieved_tflops", it.achievedTflops},
-      {"tokens_per_sec", it.tokensPerSecond},
-      {"tokens_per_sec_per_gpu", nullptr},
-      {"flops_per_token", facts.flops.perTokenFull},
-      {"flops_per_token_causal", facts.flops.perTokenCausal},
-      {"hardware_peak_tflops", it.peakTflops > 0 ? Json(it.peakTflops) : Json()},
-      {"attention_flops_per_layer", facts.flops.attentionPerLayer},
-      {"ffn_flops_per_layer", facts.flops.ffnPerLayer},
-      {"logit_flops", facts.flops.logits},
-      {"attention_to_ffn_ratio", facts.flops.attentionToFfn > 0 ? Json(facts.flops.attentionToFfn) : Json()},
-      {"architecture", facts.architectureName().empty() ? Json() : Json(facts.architectureName())}};
+  out["mfu"] = {{"mfu_percent", it.peakTflops > 0 ? Json(mfuPercent(it)) : Json()},
+                {"achieved_tflops", it.achievedTflops},
+                {"tokens_per_sec", it.tokensPerSecond},
+                {"tokens_per_sec_per_gpu", nullptr},
+                {"flops_per_token", facts.flops.perTokenFull},
+                {"flops_per_token_causal", facts.flops.perTokenCausal},
+                {"hardware_peak_tflops", it.peakTflops > 0 ? Json(it.peakTflops) : Json()},
+                {"attention_flops_per_layer", facts.known("/flops_per_token/attention_per_layer_full")},
+                {"ffn_flops_per_layer", facts.known("/flops_per_token/ffn_per_layer")},
+                {"logit_flops", facts.known("/flops_per_token/logits")},
+                {"attention_to_ffn_ratio", facts.known("/flops_per_token/attention_to_ffn_full")},
+                {"architecture", facts.architectureName().empty() ? Json() : Json(facts.architectureName())}};
   const double used = static_cast<double>(it.memory.residentBytes) / 1e9;
   const double peak = static_cast<double>(it.memory.peakBytes) / 1e9;
   const double reserved = static_cast<double>(it.reservedBytes) / 1e9;

@@ -18,16 +18,11 @@
 
 namespace txc {
 
-// FLOPs per token from the step's ledger, by what they are for. "Full" counts
-// attention over the whole T x T square, "causal" over the visible pairs.
+// FLOPs per token, forward and backward. "Full" counts attention over the whole
+// T x T square, "causal" over the visible pairs.
 struct FlopSummary {
   uint64_t perTokenFull = 0, perTokenCausal = 0;
-  // Per token and layer, full; attention with its projections.
-  double attentionPerLayer = 0, ffnPerLayer = 0;
-  double logits = 0; // per token
-  double attentionToFfn = 0;
 };
-FlopSummary summarizeFlops(const txc_step_t &step);
 
 // All that does not change during a run.
 struct RunFacts {
@@ -43,6 +38,9 @@ struct RunFacts {
   uint64_t datasetVocab = 0, trainTokens = 0, valTokens = 0;
 
   std::string architectureName() const;
+  // A value of the metadata by its path, e.g. "/parameters/total"; null if the
+  // compiler did not write it.
+  nlohmann::ordered_json known(const char *path) const;
   int64_t tokensPerIteration() const;
 };
 

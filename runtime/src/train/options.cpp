@@ -359,8 +359,8 @@ std::string helpText() {
       "the recipe says nothing. Architecture, batch_size, block_size and dtype are fixed in\n"
       "step.so: give them to txc.\n"
       "\n"
-      "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, then in ./data;\n"
-      "`txdata prepare` makes one.\n"
+      "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, ./data and\n"
+      "~/.cache/txc/datasets; `txdata prepare` makes one.\n"
       "\n"
       "options:\n";
   auto add = [&](const std::string &head, const std::string &text) {

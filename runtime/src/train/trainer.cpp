@@ -62,9 +62,10 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.step = &trainer->step_;
   facts.metadata = std::move(metadata);
   facts.options = std::move(*options);
-  facts.flops = summarizeFlops(trainer->step_.step());
+  facts.flops = {trainer->step_.step().flops_per_token_full, trainer->step_.step().flops_per_token_causal};
   facts.hardware = detectHardware();
   facts.threads = trainer->device_->threads();
+  facts.options.threads = facts.threads;
   facts.peakFlops = trainer->device_->matrixProducts().measurePeak();
   facts.peakSource = "measured: fp32 matrix product of 1024^3";
   facts.library = trainer->device_->matrixProducts().libraryName();

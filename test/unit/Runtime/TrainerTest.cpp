@@ -91,6 +91,8 @@ TEST(Trainer, FiguresAgreeWithEachOther) {
     EXPECT_EQ(it["gradients"].is_null(), it["iter"] == 1);
     EXPECT_GE(it["memory"]["peak_gb"], it["memory"]["allocated_gb"]);
     EXPECT_TRUE(mfu["tokens_per_sec_per_gpu"].is_null());
+    EXPECT_EQ(mfu["logit_flops"], 1536);
+    EXPECT_TRUE(mfu["attention_flops_per_layer"].is_null()); // the toy has none
   }
   EXPECT_EQ(run.log["startup_info"]["model"]["architecture_name"], "toy-bigram");
   EXPECT_EQ(run.log["startup_info"]["model"]["total_parameters"], 272);

@@ -35,7 +35,9 @@ __attribute__((section(".note.txc,\"a\",@note#"), used, aligned(8))) static cons
           {TXC_NOTE_MAGIC, TOY_ABI, TOY_KIND, TOY_LEVEL, 0, {0}}};
 
 #define METADATA                                                                                             \
-  "{\"name\":\"toy\",\"architecture_name\":\"toy-bigram\",\"config\":{\"model\":{\"n_layer\":1,\"n_embd\":"  \
+  "{\"name\":\"toy\",\"flops_per_token\":{\"full\":1536,\"logits\":1536},"                                   \
+  "\"parameters\":{\"total\":272,\"trainable\":272,\"non_embedding\":272},\"architecture_name\":\"toy-"      \
+  "bigram\",\"config\":{\"model\":{\"n_layer\":1,\"n_embd\":"                                                \
   "16},"                                                                                                     \
   "\"train\":{\"learning_rate\":0.1,\"min_lr\":0.01,\"warmup_iters\":2,\"lr_decay_iters\":null,\"max_"       \
   "iters\":20,"                                                                                              \
