@@ -3,6 +3,7 @@
 #include "txc/Pipeline/Pipeline.h"
 
 #include "txc/Autodiff/Passes.h"
+#include "txc/Codegen/Passes.h"
 #include "txc/Dialect/Step/Step.h"
 #include "txc/Dialect/Tx/Tx.h"
 #include "txc/Fuse/Passes.h"
@@ -44,6 +45,7 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   case Stage::Shard:
     return shard::buildPipeline(pm, options.mesh);
   case Stage::Codegen:
+    return codegen::buildPipeline(pm, {options.cpu});
   case Stage::Link:
     return;
   case Stage::Fuse:
@@ -58,13 +60,15 @@ void buildVerifier(OpPassManager &pm, Stage stage) {
   case Stage::Import:
     return pm.addPass(import::createVerifyImport());
   case Stage::Autodiff:
-  case Stage::Shard:
     return pm.addPass(autodiff::createVerifyAutodiff());
+  case Stage::Shard:
+    return pm.addPass(shard::createVerifyShard());
   case Stage::Fuse:
     return pm.addPass(fuse::createVerifyFuse());
   case Stage::Plan:
-  case Stage::Codegen:
     return pm.addPass(plan::createVerifyPlan());
+  case Stage::Codegen:
+    return pm.addNestedPass<step::ProgramOp>(codegen::createVerifyCodegen());
   case Stage::Link:
     return;
   }
@@ -82,6 +86,7 @@ void registerPasses() {
   fuse::registerFusePasses();
   interp::registerInterpPasses();
   plan::registerPlanPasses();
+  codegen::registerCodegenPasses();
   shard::registerShardPasses();
 }
 

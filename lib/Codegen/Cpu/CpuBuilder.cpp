@@ -81,7 +81,7 @@ Value CpuBuilder::splat(Value scalar, int64_t lanes) {
   if (auto constant = scalar.getDefiningOp<arith::ConstantOp>())
     return create<arith::ConstantOp>(cast<TypedAttr>(
         static_cast<Attribute>(DenseElementsAttr::get(type, Attribute(constant.getValue())))));
-  return create<vector::BroadcastOp>(type, scalar);
+  return create<vector::SplatOp>(type, scalar);
 }
 
 Value CpuBuilder::iota(int64_t lanes) {
