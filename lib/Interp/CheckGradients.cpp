@@ -142,13 +142,16 @@ LogicalResult CheckGradients::checkParam(StringAttr name, State &state, const Te
                << " over " << compared << " elements\n";
   tx::ParamOp param = state.getParam(name);
   if (!(greatest <= tolerance))
-    return param.emitOpError() << "element " << where << " has derivative " << std::to_string(greatestFound)
-                               << ", but finite differences give " << std::to_string(greatestExpected)
-                               << " (error " << llvm::formatv("{0:e1}", greatest).str() << ", allowed "
-                               << llvm::formatv("{0:e1}", double(tolerance)).str() << ")";
+    return param.emitOpError() << name << ": element " << where
+                               << llvm::formatv(
+                                      " has derivative {0:e6}, but finite differences give {1:e6} (error "
+                                      "{2:e1}, allowed {3:e1})",
+                                      greatestFound, greatestExpected, greatest, double(tolerance))
+                                      .str();
   if (largest < 1e-9)
     return param.emitOpError()
-           << "has derivative 0 in all compared elements, so nothing was checked; let the loss "
+           << name
+           << " has derivative 0 in all compared elements, so nothing was checked; let the loss "
               "depend on it";
   return success();
 }

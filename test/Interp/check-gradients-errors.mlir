@@ -19,7 +19,7 @@ module {
 
 // A parameter that the loss does not depend on would pass whatever the rules say.
 // CHECK: gradient of w: max error 0.0e+00 over 4 elements
-// expected-error @+1 {{has derivative 0 in all compared elements, so nothing was checked; let the loss depend on it}}
+// expected-error @+1 {{"w" has derivative 0 in all compared elements, so nothing was checked; let the loss depend on it}}
 tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
 func.func @forward() -> tensor<f32> {
   %c = arith.constant dense<1.0> : tensor<f32>

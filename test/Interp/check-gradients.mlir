@@ -6,7 +6,7 @@
 // CHECK-NEXT: gradient of table: max error {{.*}} over 64 elements
 
 // An error above the tolerance names the parameter and the element.
-// ABOVE: error: {{.*}}element {{[0-9]+}} has derivative {{.*}}, but finite differences give
+// ABOVE: error: 'tx.param' op "{{x|table}}": element {{[0-9]+}} has derivative {{.*}}, but finite differences give
 
 tx.param @x : tensor<2x5x4xf32> init = normal(1.0) site = 0 decay
 tx.param @table : tensor<25x4xf32> init = normal(1.0) site = 1 decay
