@@ -19,19 +19,15 @@
 #include "txc/Link/Link.h"
 #include "txc/Support/Version.h"
 
-#include "mlir/IR/AsmState.h"
-#include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
 #include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/SourceMgr.h"
-
-#include "txc/step_abi.h"
 
 using namespace mlir;
 using txc::pipeline::Stage;
@@ -52,15 +48,50 @@ void printModule(ModuleOp module, raw_ostream &os) {
   os << '\n';
 }
 
+// Calls `print` on a file that appears at `path` only once it is whole. A device
+// or a pipe is written to directly: it cannot be replaced.
+LogicalResult write(StringRef path, llvm::function_ref<void(raw_ostream &)> print) {
+  auto fail = [&](std::error_code code) {
+    error() << (path == "-" ? "standard output" : path) << ": " << code.message() << '\n';
+    return failure();
+  };
+  // Ends a stream; a full disk shows here.
+  auto finish = [&](llvm::raw_fd_ostream &os) {
+    print(os);
+    os.flush();
+    std::error_code code = os.error();
+    os.clear_error();
+    return code;
+  };
+  llvm::sys::fs::file_status status;
+  bool exists = path != "-" && !llvm::sys::fs::status(path, status);
+  if (exists && llvm::sys::fs::is_directory(status))
+    return fail(std::make_error_code(std::errc::is_a_directory));
+  if (path == "-" || (exists && !llvm::sys::fs::is_regular_file(status))) {
+    std::error_code code;
+    llvm::raw_fd_ostream os(path, code, llvm::sys::fs::CD_OpenAlways);
+    if (!code)
+      code = finish(os);
+    return code ? fail(code) : success();
+  }
+  auto mode = static_cast<unsigned>(llvm::sys::fs::all_read | llvm::sys::fs::all_write);
+  llvm::Expected<llvm::sys::fs::TempFile> file = llvm::sys::fs::TempFile::create(path + ".%%%%%%.tmp", mode);
+  if (!file)
+    return fail(llvm::errorToErrorCode(file.takeError()));
+  std::error_code code;
+  {
+    llvm::raw_fd_ostream os(file->FD, /*shouldClose=*/false);
+    code = finish(os);
+  }
+  if (!code)
+    code = llvm::errorToErrorCode(file->keep(path));
+  else
+    llvm::consumeError(file->discard());
+  return code ? fail(code) : success();
+}
+
 LogicalResult writeModule(ModuleOp module, StringRef path) {
-  llvm::Error problem = llvm::writeToOutput(path, [&](raw_ostream &os) {
-    printModule(module, os);
-    return llvm::Error::success();
-  });
-  if (!problem)
-    return success();
-  error() << path << ": " << llvm::toString(std::move(problem)) << '\n';
-  return failure();
+  return write(path, [&](raw_ostream &os) { printModule(module, os); });
 }
 
 // Writes the program after a stage, for --dump-stages.
@@ -190,10 +221,14 @@ LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
       return failure();
     }
   }
+  // Declared first, so that it outlives the pass manager that reports to it.
+  DefaultTimingManager timing;
+  applyDefaultTimingManagerCLOptions(timing);
+  TimingScope timingScope = timing.getRootScope();
   PassManager pm(&session.context);
   if (failed(applyPassManagerCLOptions(pm)))
     return failure();
-  applyDefaultTimingPassManagerCLOptions(pm);
+  pm.enableTiming(timingScope);
   pipeline::Options options;
   options.cpu = session.cpu.level;
   for (const pipeline::StageInfo &info : pipeline::getStages()) {
@@ -254,14 +289,7 @@ ExitCode compile(const CommandLine &line) {
   FailureOr<std::string> bytes = link::linkProgram(*session.module);
   if (failed(bytes))
     return BadInput;
-  llvm::Error problem = llvm::writeToOutput(line.output, [&](raw_ostream &os) {
-    os << *bytes;
-    return llvm::Error::success();
-  });
-  if (!problem)
-    return Ok;
-  error() << line.output << ": " << llvm::toString(std::move(problem)) << '\n';
-  return BadInput;
+  return succeeded(write(line.output, [&](raw_ostream &os) { os << *bytes; })) ? Ok : BadInput;
 }
 
 ExitCode printResult(const CommandLine &line, const llvm::json::Object &description) {
@@ -287,7 +315,7 @@ ExitCode explainFile(const CommandLine &line, llvm::MemoryBufferRef buffer) {
   if (!value || !value->getAsObject()) {
     if (!value)
       llvm::consumeError(value.takeError());
-    error() << line.input << ": section " TXC_METADATA_SECTION " is not a JSON object; compile it again\n";
+    error() << line.input << ": its metadata is not a JSON object; compile it again\n";
     return BadInput;
   }
   return printResult(line, *value->getAsObject());

@@ -1,7 +1,7 @@
 // RUN: not tx-opt %s --tx-import-verify --split-input-file 2>&1 | FileCheck %s
 
 // Each parameter is initialised once and read.
-// CHECK: loc("w"): error: @w is initialised 2 times in @init; expected once
+// CHECK: error: loc("w"): @w is initialised 2 times in @init; expected once
 module {
   tx.param @w : tensor<4x8xf32> init = normal(0.02) site = 0 decay loc("w")
   func.func @init(%hyper: !tx.hyper) {
@@ -18,7 +18,7 @@ module {
 
 // -----
 
-// CHECK: loc("w"): error: @w is never read in @forward
+// CHECK: error: loc("w"): @w is never read in @forward
 module {
   tx.param @w : tensor<4x8xf32> init = normal(0.02) site = 0 decay loc("w")
   func.func @init(%hyper: !tx.hyper) {
@@ -34,7 +34,7 @@ module {
 
 // -----
 
-// CHECK: loc("w"): error: @forward reads grad of @w; expected value
+// CHECK: error: loc("w"): @forward reads grad of @w; expected value
 module {
   tx.param @w : tensor<4x8xf32> init = normal(0.02) site = 0 decay loc("w")
   func.func @init(%hyper: !tx.hyper) {
