@@ -26,8 +26,8 @@ PEER = r"""
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 import torch
-from torch_model import Transformer
-config, steps = json.load(open(sys.argv[2]))["config"], int(sys.argv[3])
+from torch_model import Transformer, flatten
+config, steps = flatten(json.load(open(sys.argv[2]))["config"]), int(sys.argv[3])
 torch.manual_seed(0)
 torch.set_num_threads(int(sys.argv[4]))
 model = Transformer(config)

@@ -1,7 +1,7 @@
 """The peer: the same transformer in PyTorch, as a user would write it.
 
-Reads the flat config that `txc explain --json` prints, so that both sides
-compute the same model. Parameter names are txc's YAML paths. Runs on PyTorch
+Reads the config that `txc explain --json` prints, so that both sides compute the
+same model. Parameter names are txc's YAML paths. Runs on PyTorch
 1.13 (Debian 12) and newer.
 """
 import math
@@ -9,6 +9,11 @@ import math
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+
+def flatten(config):
+    """All keys of the sections model, train and parallel in one dict."""
+    return {key: value for section in config.values() for key, value in section.items()}
 
 
 class Norm(nn.Module):

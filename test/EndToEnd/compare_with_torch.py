@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "benchmarks"))
-from torch_model import Transformer  # noqa: E402
+from torch_model import Transformer, flatten  # noqa: E402
 
 
 def load(path):
@@ -33,7 +33,7 @@ def main():
     args = parser.parse_args()
 
     with open(args.explain) as f:
-        config = json.load(f)["config"]
+        config = flatten(json.load(f)["config"])
     with open(args.log) as f:
         log = json.load(f)
     recipe = {**config, **log["config"]}
