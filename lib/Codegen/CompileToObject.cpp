@@ -36,9 +36,8 @@ static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const txc::codeg
   if (!description)
     return nullptr;
   llvm::TargetOptions options;
-  return std::unique_ptr<llvm::TargetMachine>(
-      description->createTargetMachine(triple, target.level, "", options, llvm::Reloc::PIC_, std::nullopt,
-                                       llvm::CodeGenOptLevel::Default));
+  return std::unique_ptr<llvm::TargetMachine>(description->createTargetMachine(
+      triple, target.level, "", options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
 static void setAttributes(llvm::Module &module, const txc::codegen::CpuTarget &target) {
@@ -54,7 +53,8 @@ static void setAttributes(llvm::Module &module, const txc::codegen::CpuTarget &t
   }
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine, llvm::TargetLibraryInfoImpl &library) {
+static void optimize(llvm::Module &module, llvm::TargetMachine &machine,
+                     llvm::TargetLibraryInfoImpl &library) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = false;
   tuning.SLPVectorization = false;

@@ -28,9 +28,10 @@ static LogicalResult checkKernel(step::KernelOp kernel) {
     return success();
   }
   if (!llvm::is_contained({"row_wise", "attention", "scatter", "reduction", "table"}, kernel.getKind()))
-    return kernel.emitOpError() << "has kind " << kernel.getKind()
-                                << ", expected row_wise, attention, scatter, reduction, table, init, global_norm or "
-                                   "adamw";
+    return kernel.emitOpError()
+           << "has kind " << kernel.getKind()
+           << ", expected row_wise, attention, scatter, reduction, table, init, global_norm or "
+              "adamw";
   if (kernel.getBody().empty() || kernel.getBody().front().empty() ||
       !isa<tx::YieldOp>(kernel.getBody().front().back()))
     return kernel.emitOpError() << "has no body that ends in tx.yield; was it compiled before?";
@@ -58,7 +59,8 @@ FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const CpuTarget &ta
   return kernel.emitOpError() << "of kind attention holds neither tx.attention nor tx.attention_vjp";
 }
 
-LogicalResult emitPhase(func::FuncOp function, step::KernelOp kernel, int64_t phase, const CpuTarget &target) {
+LogicalResult emitPhase(func::FuncOp function, step::KernelOp kernel, int64_t phase,
+                        const CpuTarget &target) {
   if (isFlat(kernel))
     return emitFlat(function, kernel, phase, target);
   KernelBody body(kernel);

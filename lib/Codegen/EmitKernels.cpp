@@ -52,10 +52,10 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
         return failure();
       if (kernel.getBlocks() != ArrayRef<int64_t>(shape->blocks) ||
           kernel.getWorkspace() != ArrayRef<int64_t>(shape->workspaceBytes))
-        return kernel.emitOpError() << "was planned with blocks [" << kernel.getBlocks() << "] and workspaces ["
-                                    << kernel.getWorkspace() << "], but " << target.level << " takes ["
-                                    << ArrayRef<int64_t>(shape->blocks) << "] and ["
-                                    << ArrayRef<int64_t>(shape->workspaceBytes)
+        return kernel.emitOpError() << "was planned with blocks [" << kernel.getBlocks()
+                                    << "] and workspaces [" << kernel.getWorkspace() << "], but "
+                                    << target.level << " takes [" << ArrayRef<int64_t>(shape->blocks)
+                                    << "] and [" << ArrayRef<int64_t>(shape->workspaceBytes)
                                     << "]; plan and codegen must be given the same --cpu";
       for (int64_t phase = 0; phase < static_cast<int64_t>(shape->blocks.size()); ++phase) {
         builder.setInsertionPointToEnd(kernels.getBody());

@@ -141,7 +141,9 @@ public:
   Value exp(Value x);     ///< 2 ulp; 0 below -87.3, infinity above 88.4
   Value log(Value x);     ///< 2 ulp for positive normal x
   Value sigmoid(Value x); ///< 1 / (1 + exp(-x))
-  /// erfc-based: Phi(x), the normal distribution function, and exp(-x^2/2).
+  /// sigmoid(x) and 1 - sigmoid(x), both to 3 ulp.
+  std::pair<Value, Value> sigmoidPair(Value x);
+  /// Phi(x), the normal distribution function, and exp(-x^2/2).
   std::pair<Value, Value> normalCdf(Value x);
   /// (sin, cos) of `turns` full turns, 0 <= turns < 1.
   std::pair<Value, Value> sinCosTurns(Value turns);

@@ -135,7 +135,8 @@ Value CpuBuilder::extendTo(Value a, Type element) {
 // Adds 0x7fff and the lowest bit that stays; a NaN keeps its upper bits, quiet.
 Value CpuBuilder::roundToBf16(Value a) {
   Value bits = bitcast(a, getI32Type());
-  Value lowest = create<arith::AndIOp>(create<arith::ShRUIOp>(bits, intConstant(bits, 16)), intConstant(bits, 1));
+  Value lowest =
+      create<arith::AndIOp>(create<arith::ShRUIOp>(bits, intConstant(bits, 16)), intConstant(bits, 1));
   Value rounded = add(bits, add(lowest, intConstant(bits, 0x7fff)));
   Value quiet = create<arith::OrIOp>(bits, intConstant(bits, 0x400000));
   Value chosen = select(fcmp(arith::CmpFPredicate::UNO, a, a), quiet, rounded);
@@ -331,6 +332,15 @@ Value CpuBuilder::log(Value x) {
 Value CpuBuilder::sigmoid(Value x) {
   Value one = constant(x, 1.0);
   return fdiv(one, fadd(one, exp(fneg(x))));
+}
+
+// With t = exp(-|x|), both are 1 / (1 + t) or t / (1 + t): nothing cancels.
+std::pair<Value, Value> CpuBuilder::sigmoidPair(Value x) {
+  Value one = constant(x, 1.0);
+  Value t = exp(fneg(create<LLVM::FAbsOp>(x)));
+  Value large = fdiv(one, fadd(one, t)), small = fmul(t, large);
+  Value positive = fcmp(arith::CmpFPredicate::OGT, x, constant(x, 0.0));
+  return {select(positive, large, small), select(positive, small, large)};
 }
 
 // Phi(-a) = exp(-a^2/2) * t * P(t), t = 1 / (1 + 0.26 a), for a >= 0.

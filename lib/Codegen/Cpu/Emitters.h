@@ -45,7 +45,8 @@ mlir::LogicalResult emitRowWise(mlir::func::FuncOp function, const KernelBody &b
 KernelShape describeScatter(const KernelBody &body, const CpuTarget &target);
 mlir::LogicalResult emitScatter(mlir::func::FuncOp function, const KernelBody &body, const CpuTarget &target);
 
-mlir::LogicalResult emitReduction(mlir::func::FuncOp function, const KernelBody &body, const CpuTarget &target);
+mlir::LogicalResult emitReduction(mlir::func::FuncOp function, const KernelBody &body,
+                                  const CpuTarget &target);
 
 KernelShape describeTable(const KernelBody &body, const CpuTarget &target);
 mlir::LogicalResult emitTable(mlir::func::FuncOp function, const KernelBody &body, const CpuTarget &target);

@@ -53,9 +53,11 @@ public:
       llvm::append_range(flat, row);
     int64_t size = flat.size();
     auto type = LLVM::LLVMArrayType::get(b.getI64Type(), size);
-    auto data = DenseElementsAttr::get(RankedTensorType::get({size}, b.getI64Type()), ArrayRef<int64_t>(flat));
+    auto data =
+        DenseElementsAttr::get(RankedTensorType::get({size}, b.getI64Type()), ArrayRef<int64_t>(flat));
     std::string name = (function.getName() + ".segments").str();
-    b.create<LLVM::GlobalOp>(type, /*isConstant=*/true, LLVM::Linkage::Internal, name, data, /*alignment=*/64);
+    b.create<LLVM::GlobalOp>(type, /*isConstant=*/true, LLVM::Linkage::Internal, name, data,
+                             /*alignment=*/64);
     b.setInsertionPointToStart(&function.getBody().front());
     table = b.create<LLVM::AddressOfOp>(b.ptrType(), name);
   }
@@ -192,14 +194,15 @@ void FlatKernel::emitPartials() {
               SmallVector<Value> s = forVectors(
                   from, to, 2, init, [&](Value element, Value mask, ValueRange old) -> SmallVector<Value> {
                     Value g = b.loadVector(grad, b.add(base, element), b.getF32Type(), lanes, mask);
-                    Value x = b.extendTo(b.shuffle(g, g, low), f64), y = b.extendTo(b.shuffle(g, g, high), f64);
+                    Value x = b.extendTo(b.shuffle(g, g, low), f64),
+                          y = b.extendTo(b.shuffle(g, g, high), f64);
                     Value smallest = b.fmin(old[4], g), largest = b.fmax(old[5], g);
                     if (mask) {
                       smallest = b.select(mask, smallest, old[4]);
                       largest = b.select(mask, largest, old[5]);
                     }
-                    return {b.fadd(old[0], x), b.fadd(old[1], y), b.fma(x, x, old[2]), b.fma(y, y, old[3]),
-                            smallest, largest};
+                    return {b.fadd(old[0], x),   b.fadd(old[1], y), b.fma(x, x, old[2]),
+                            b.fma(y, y, old[3]), smallest,          largest};
                   });
               Value place = b.mul(piece, b.i64(4));
               Value results[] = {b.reduceAdd(b.fadd(s[0], s[1])), b.reduceAdd(b.fadd(s[2], s[3])),
@@ -216,29 +219,33 @@ void FlatKernel::emitStatistics() {
   Value scale = b.extendTo(b.hyper(hyper, HyperField::GradScale), f64);
   // sum, sum of squares, min, max; sum, max and min of the norms of segments.
   SmallVector<Value> init = {zero, zero, infinity, minus, zero, minus, infinity};
-  SmallVector<Value> all = b.forLoop(
-      b.i64(0), b.i64(segments.rows.size()), b.i64(1), init, [&](Value segment, ValueRange old) -> SmallVector<Value> {
-        Value first = field(segment, FirstPiece);
-        SmallVector<Value> inside = {old[0], zero, old[2], old[3]};
-        inside = b.forLoop(first, b.add(first, piecesOf(segment)), b.i64(1), inside,
-                           [&](Value piece, ValueRange s) -> SmallVector<Value> {
-                             auto load = [&](int64_t i) {
-                               return b.load(partials, b.add(b.mul(piece, b.i64(4)), b.i64(i)), f64);
-                             };
-                             return {b.fadd(s[0], load(0)), b.fadd(s[1], load(1)), b.fmin(s[2], load(2)),
-                                     b.fmax(s[3], load(3))};
-                           });
-        Value norm = b.fmul(b.sqrt(inside[1]), scale);
-        return {inside[0],         b.fadd(old[1], inside[1]), inside[2],           inside[3],
-                b.fadd(old[4], norm), b.fmax(old[5], norm),      b.fmin(old[6], norm)};
-      });
+  SmallVector<Value> all =
+      b.forLoop(b.i64(0), b.i64(segments.rows.size()), b.i64(1), init,
+                [&](Value segment, ValueRange old) -> SmallVector<Value> {
+                  Value first = field(segment, FirstPiece);
+                  SmallVector<Value> inside = {old[0], zero, old[2], old[3]};
+                  inside =
+                      b.forLoop(first, b.add(first, piecesOf(segment)), b.i64(1), inside,
+                                [&](Value piece, ValueRange s) -> SmallVector<Value> {
+                                  auto load = [&](int64_t i) {
+                                    return b.load(partials, b.add(b.mul(piece, b.i64(4)), b.i64(i)), f64);
+                                  };
+                                  return {b.fadd(s[0], load(0)), b.fadd(s[1], load(1)), b.fmin(s[2], load(2)),
+                                          b.fmax(s[3], load(3))};
+                                });
+                  Value norm = b.fmul(b.sqrt(inside[1]), scale);
+                  return {inside[0],           b.fadd(old[1], inside[1]), inside[2],
+                          inside[3],           b.fadd(old[4], norm),      b.fmax(old[5], norm),
+                          b.fmin(old[6], norm)};
+                });
   Value count = b.f64(segments.elements);
   Value norm = b.fmul(b.sqrt(all[1]), scale);
   Value limit = b.extendTo(b.hyper(hyper, HyperField::GradClip), f64), one = b.f64(1);
   Value clip = b.fdiv(limit, norm);
-  Value isClipped = b.create<arith::AndIOp>(
-      b.fcmp(arith::CmpFPredicate::OGT, limit, zero),
-      b.create<arith::XOrIOp>(b.fcmp(arith::CmpFPredicate::OGE, clip, one), b.create<arith::ConstantOp>(b.getBoolAttr(true))));
+  Value isClipped =
+      b.create<arith::AndIOp>(b.fcmp(arith::CmpFPredicate::OGT, limit, zero),
+                              b.create<arith::XOrIOp>(b.fcmp(arith::CmpFPredicate::OGE, clip, one),
+                                                      b.create<arith::ConstantOp>(b.getBoolAttr(true))));
   Value mean = b.fmul(b.fdiv(all[0], count), scale);
   Value meanSquare = b.fmul(b.fdiv(all[1], count), b.fmul(scale, scale));
   Value deviation = b.sqrt(b.fmax(zero, b.fsub(meanSquare, b.fmul(mean, mean))));

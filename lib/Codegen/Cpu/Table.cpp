@@ -31,8 +31,8 @@ static Value constantArray(CpuBuilder &b, func::FuncOp function, ArrayRef<double
   b.setInsertionPoint(function);
   std::string name = (function.getName() + ".frequencies").str();
   auto type = LLVM::LLVMArrayType::get(b.getF64Type(), values.size());
-  auto data = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(values.size())}, b.getF64Type()),
-                                     values);
+  auto data = DenseElementsAttr::get(
+      RankedTensorType::get({static_cast<int64_t>(values.size())}, b.getF64Type()), values);
   b.create<LLVM::GlobalOp>(type, /*isConstant=*/true, LLVM::Linkage::Internal, name, data, /*alignment=*/64);
   b.setInsertionPointToStart(&function.getBody().front());
   return b.create<LLVM::AddressOfOp>(b.ptrType(), name);
@@ -59,10 +59,12 @@ static std::pair<Value, Value> sinCos(CpuBuilder &b, Value angle) {
                              {-2.475655877198039e-8, 2.7555271893389817e-6, -0.00019841263298390508,
                               0.0083333333238781497, -0.16666666666616685, 0.99999999999999572}));
   Value co = horner(b, r2,
-                    {-2.7173429841022823e-7, 2.4798928755323668e-5, -0.0013888880393776423, 0.041666666543911192,
-                     -0.49999999999351115, 0.99999999999994441});
+                    {-2.7173429841022823e-7, 2.4798928755323668e-5, -0.0013888880393776423,
+                     0.041666666543911192, -0.49999999999351115, 0.99999999999994441});
   Value quarter = b.bitcast(shifted, b.getI64Type());
-  auto bit = [&](Value q, int64_t mask) { return b.create<arith::AndIOp>(q, b.intConstant(q, mask)).getResult(); };
+  auto bit = [&](Value q, int64_t mask) {
+    return b.create<arith::AndIOp>(q, b.intConstant(q, mask)).getResult();
+  };
   Value odd = b.icmp(arith::CmpIPredicate::ne, bit(quarter, 1), b.intConstant(quarter, 0));
   auto flip = [&](Value v, Value q) {
     Value sign = b.create<arith::ShLIOp>(bit(q, 2), b.intConstant(q, 62));

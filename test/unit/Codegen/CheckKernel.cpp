@@ -63,11 +63,11 @@ Doubles randomInput(BlockArgument argument, std::mt19937 &generator) {
       limit = cast<RankedTensorType>(embedding.getType()).getDimSize(0);
     if (auto loss = dyn_cast<tx::CrossEntropyOp>(op)) {
       limit = cast<RankedTensorType>(loss.getLogits().getType()).getShape().back();
-      ignore = loss.getIgnoreIndex();
+      ignore = static_cast<int64_t>(loss.getIgnoreIndex());
     }
     if (auto loss = dyn_cast<tx::CrossEntropyVjpOp>(op)) {
       limit = cast<RankedTensorType>(loss.getLogits().getType()).getShape().back();
-      ignore = loss.getIgnoreIndex();
+      ignore = static_cast<int64_t>(loss.getIgnoreIndex());
     }
     if (auto count = dyn_cast<tx::TargetCountOp>(op)) {
       limit = 5;
@@ -82,9 +82,8 @@ Doubles randomInput(BlockArgument argument, std::mt19937 &generator) {
     if (auto loss = dyn_cast<tx::MeanLossVjpOp>(op))
       positive |= use.get() == loss.getCount();
   }
-  bool mayIgnore = llvm::none_of(argument.getUsers(), [](Operation *op) {
-    return isa<tx::EmbeddingOp, tx::EmbeddingVjpOp>(op);
-  });
+  bool mayIgnore = llvm::none_of(argument.getUsers(),
+                                 [](Operation *op) { return isa<tx::EmbeddingOp, tx::EmbeddingVjpOp>(op); });
   for (double &value : values) {
     if (type.getElementType().isInteger(32)) {
       value = generator() % limit;
@@ -165,8 +164,8 @@ void checkKernel(const std::string &text, const Sizes &sizes, double tolerance) 
     std::vector<Doubles> expected = evaluate(block, inputs, hyper);
 
     std::vector<Bytes> first;
-    for (auto split : {KernelRunner::Split::Once, KernelRunner::Split::OneByOne, KernelRunner::Split::Backwards,
-                       KernelRunner::Split::Thirds}) {
+    for (auto split : {KernelRunner::Split::Once, KernelRunner::Split::OneByOne,
+                       KernelRunner::Split::Backwards, KernelRunner::Split::Thirds}) {
       std::vector<Bytes> got = runner.run(buffers, yield->getNumOperands(), shares, split);
       ASSERT_TRUE(runner.ok()) << runner.error;
       if (first.empty())

@@ -48,8 +48,8 @@ public:
   /// Runs all phases over `buffers` (inputs, then results): `shares[i]` is the
   /// buffer that buffer i shares, or -1. Results are poisoned unless they share.
   /// Returns all buffers; sets `error` if a guard was overwritten.
-  std::vector<Bytes> run(const std::vector<Bytes> &buffers, unsigned numResults, const std::vector<int> &shares,
-                         Split split = Split::Once);
+  std::vector<Bytes> run(const std::vector<Bytes> &buffers, unsigned numResults,
+                         const std::vector<int> &shares, Split split = Split::Once);
   /// The same buffers again and again, for timing; returns the arena.
   txc_cpu_kernel_fn function(unsigned phase) const { return functions[phase]; }
 

@@ -17,7 +17,8 @@ TEST(Scatter, EmbeddingVjp) {
       ^bb0(%t: tensor<3x17xi32>, %g: tensor<3x17x$Nxf32>):
         %d = tx.embedding_vjp %t, %g : tensor<3x17xi32>, tensor<3x17x$Nxf32> -> tensor<9x$Nxf32>
         tx.yield %d : tensor<9x$Nxf32>
-    })", {{"N", n}});
+    })",
+                {{"N", n}});
 }
 
 TEST(Scatter, EmbeddingVjpAccumulated) {
@@ -28,7 +29,8 @@ TEST(Scatter, EmbeddingVjpAccumulated) {
           %d = tx.embedding_vjp %t, %g : tensor<3x17xi32>, tensor<3x17x$Nxf32> -> tensor<9x$Nxf32>
           %new = tx.add %d, %old : tensor<9x$Nxf32>
           tx.yield %new : tensor<9x$Nxf32>
-      })", {{"N", n}});
+      })",
+                  {{"N", n}});
 }
 
 TEST(Scatter, PositionVjpAccumulated) {
@@ -38,7 +40,8 @@ TEST(Scatter, PositionVjpAccumulated) {
         %d = tx.position_vjp %g : tensor<3x17x$Nxf32> -> tensor<17x$Nxf32>
         %new = tx.add %old, %d : tensor<17x$Nxf32>
         tx.yield %new : tensor<17x$Nxf32>
-    })", {{"N", n}});
+    })",
+                {{"N", n}});
 }
 
 TEST(Scatter, PositionVjp) {
@@ -46,7 +49,8 @@ TEST(Scatter, PositionVjp) {
     ^bb0(%g: tensor<3x17x33xf32>):
       %d = tx.position_vjp %g : tensor<3x17x33xf32> -> tensor<17x33xf32>
       tx.yield %d : tensor<17x33xf32>
-  })", {});
+  })",
+              {});
 }
 
 //===-- reduction ----------------------------------------------------------===//
@@ -57,7 +61,8 @@ TEST(Reduction, MeanLoss) {
       ^bb0(%l: tensor<3x$Txf32>, %c: tensor<f32>):
         %m = tx.mean_loss %l, %c : tensor<3x$Txf32>, tensor<f32> -> tensor<f32>
         tx.yield %m : tensor<f32>
-    })", {{"T", t}}, 1e-7);
+    })",
+                {{"T", t}}, 1e-7);
 }
 
 TEST(Reduction, TargetCount) {
@@ -66,7 +71,8 @@ TEST(Reduction, TargetCount) {
       ^bb0(%y: tensor<3x$Txi32>):
         %c = tx.target_count %y ignore_index -1 : tensor<3x$Txi32> -> tensor<f32>
         tx.yield %c : tensor<f32>
-    })", {{"T", t}}, 0);
+    })",
+                {{"T", t}}, 0);
 }
 
 //===-- table --------------------------------------------------------------===//
@@ -77,7 +83,8 @@ TEST(Table, RopeAnglesUpTo8192) {
       ^bb0:
         %c, %s = tx.rope_table theta 1.0e4 : tensor<8192x$Hxf32>, tensor<8192x$Hxf32>
         tx.yield %s, %c : tensor<8192x$Hxf32>, tensor<8192x$Hxf32>
-    })", {{"H", h}}, 1e-7);
+    })",
+                {{"H", h}}, 1e-7);
 }
 
 //===-- init, global_norm, adamw -------------------------------------------===//
@@ -139,7 +146,8 @@ TEST(Flat, Init) {
 TEST(Flat, GlobalNorm) {
   for (const std::string &level : runnableLevels())
     for (float limit : {1.0f, 0.0f, 1e9f}) {
-      KernelRunner runner(std::string("step.kernel @k \"global_norm\" inplace [-1] ") + segments + "{}", level);
+      KernelRunner runner(std::string("step.kernel @k \"global_norm\" inplace [-1] ") + segments + "{}",
+                          level);
       ASSERT_TRUE(runner.ok()) << runner.error;
       txc_hyper hyper = testHyper();
       hyper.grad_clip = limit;
@@ -149,7 +157,8 @@ TEST(Flat, GlobalNorm) {
       auto split = runner.run(buffers, 1, {-1, -1, -1}, KernelRunner::Split::Thirds);
       ASSERT_TRUE(runner.ok()) << runner.error;
       EXPECT_EQ(once, split);
-      double sum = 0, squares = 0, least = 1e30, most = -1e30, norms = 0, normMost = 0, normLeast = 1e30, n = 0;
+      double sum = 0, squares = 0, least = 1e30, most = -1e30, norms = 0, normMost = 0, normLeast = 1e30,
+             n = 0;
       for (int s = 0; s < 3; ++s) {
         double own = 0;
         for (int64_t e = firsts[s]; e < firsts[s] + counts[s]; ++e, ++n) {
@@ -165,8 +174,8 @@ TEST(Flat, GlobalNorm) {
         normLeast = std::min(normLeast, std::sqrt(own));
       }
       double norm = std::sqrt(squares), clip = limit > 0 ? std::min(1.0, limit / norm) : 1;
-      double expected[] = {norm,  clip,      sum / n,  std::sqrt(squares / n - sum / n * sum / n),
-                           least, most,      norms / 3, normMost,
+      double expected[] = {norm,     clip, sum / n,   std::sqrt(squares / n - sum / n * sum / n),
+                           least,    most, norms / 3, normMost,
                            normLeast};
       auto got = valuesOf<float>(once[2]);
       for (int i = 0; i < 9; ++i)
@@ -176,7 +185,8 @@ TEST(Flat, GlobalNorm) {
 
 TEST(Flat, AdamW) {
   for (const std::string &level : runnableLevels()) {
-    KernelRunner runner(std::string("step.kernel @k \"adamw\" inplace [2, 3, 4, 5] ") + segments + "{}", level);
+    KernelRunner runner(std::string("step.kernel @k \"adamw\" inplace [2, 3, 4, 5] ") + segments + "{}",
+                        level);
     ASSERT_TRUE(runner.ok()) << runner.error;
     txc_hyper h = testHyper();
     auto w = randomFloats(1, 1), g = randomFloats(0.1, 2), m = randomFloats(0.1, 3), v = randomFloats(0.1, 4);
@@ -184,7 +194,8 @@ TEST(Flat, AdamW) {
       x = std::fabs(x);
     float clip = 0.75f;
     std::vector<Bytes> buffers = {hyperBytes(), bytesOf(std::vector<float>{0, clip, 0, 0, 0, 0, 0, 0, 0}),
-                                  bytesOf(w),   bytesOf(g), bytesOf(m), bytesOf(v)};
+                                  bytesOf(w),   bytesOf(g),
+                                  bytesOf(m),   bytesOf(v)};
     for (int i = 2; i < 6; ++i)
       buffers.push_back(buffers[i]);
     std::vector<int> shares = {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5};
@@ -232,6 +243,7 @@ TEST(Refused, DoubleTensors) {
     ^bb0(%x: tensor<2x3x4xf64>):
       %s = tx.add %x, %x : tensor<2x3x4xf64>
       tx.yield %s : tensor<2x3x4xf64>
-  })").error.find("compute in f32"),
+  })")
+                .error.find("compute in f32"),
             std::string::npos);
 }

@@ -64,8 +64,9 @@ double derivative(tx::ActivationKind kind, double x) {
 }
 
 struct Evaluator {
-  llvm::DenseMap<Value, Doubles> values;
+  explicit Evaluator(const txc_hyper &hyper) : hyper(hyper) {}
   const txc_hyper &hyper;
+  llvm::DenseMap<Value, Doubles> values;
 
   Doubles &out(Value v) {
     Doubles &d = values[v];
@@ -131,8 +132,8 @@ struct Evaluator {
     Doubles x = in(op.getInput()), &c = out(op.getResult());
     double p = op.getP().convertToDouble();
     for (uint64_t e = 0; e < c.size(); ++e) {
-      auto words = philox({uint32_t(e), uint32_t(e >> 32), op.getSite(), hyper.step_lo}, hyper.seed_lo,
-                          hyper.seed_hi);
+      auto words =
+          philox({uint32_t(e), uint32_t(e >> 32), op.getSite(), hyper.step_lo}, hyper.seed_lo, hyper.seed_hi);
       c[e] = (words[0] >> 8) * 0x1p-24 >= p ? x[e] / (1 - p) : 0;
     }
   }
@@ -251,7 +252,8 @@ struct Evaluator {
     values[op.getSin()] = sines;
   }
   void visit(tx::RopeOp op) {
-    Doubles x = in(op.getInput()), cosines = in(op.getCos()), sines = in(op.getSin()), &c = out(op.getResult());
+    Doubles x = in(op.getInput()), cosines = in(op.getCos()), sines = in(op.getSin()),
+            &c = out(op.getResult());
     int64_t dim = op.getHeadDim(), half = dim / 2, period = count(op.getCos()) / half;
     c = x;
     rows(op.getInput(), [&](int64_t r, int64_t at, int64_t n) {
@@ -270,7 +272,7 @@ struct Evaluator {
   void visit(tx::TargetCountOp op) {
     double n = 0;
     for (double t : in(op.getTargets()))
-      n += t != double(op.getIgnoreIndex());
+      n += t != double(int64_t(op.getIgnoreIndex()));
     out(op.getResult())[0] = std::max(1.0, n);
   }
   void visit(tx::CrossEntropyOp op) {
@@ -281,7 +283,7 @@ struct Evaluator {
       for (int64_t i = 0; i < n; ++i)
         sum += std::exp(x[at + i] - most);
       lse[r] = std::log(sum) + most;
-      loss[r] = y[r] == double(op.getIgnoreIndex()) ? 0 : lse[r] - x[at + int64_t(y[r])];
+      loss[r] = y[r] == double(int64_t(op.getIgnoreIndex())) ? 0 : lse[r] - x[at + int64_t(y[r])];
     });
     values[op.getLoss()] = loss;
     values[op.getLse()] = lse;
@@ -291,7 +293,9 @@ struct Evaluator {
     Doubles &c = out(op.getResult());
     rows(op.getLogits(), [&](int64_t r, int64_t at, int64_t n) {
       for (int64_t i = 0; i < n; ++i)
-        c[at + i] = y[r] == double(op.getIgnoreIndex()) ? 0 : g[r] * (std::exp(x[at + i] - lse[r]) - (i == y[r]));
+        c[at + i] = y[r] == double(int64_t(op.getIgnoreIndex()))
+                        ? 0
+                        : g[r] * (std::exp(x[at + i] - lse[r]) - (i == y[r]));
     });
   }
   void visit(tx::MeanLossOp op) {
@@ -309,16 +313,17 @@ struct Evaluator {
 } // namespace
 
 std::vector<Doubles> evaluate(Block &block, const std::vector<Doubles> &arguments, const txc_hyper &hyper) {
-  Evaluator evaluator{{}, hyper};
+  Evaluator evaluator(hyper);
   for (auto [argument, value] : llvm::zip(block.getArguments(), arguments))
     evaluator.values[argument] = value;
   for (Operation &op : block.without_terminator())
     llvm::TypeSwitch<Operation *>(&op)
-        .Case<arith::ConstantOp, tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp,
-              tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp,
-              tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::EmbeddingVjpOp, tx::AddPositionOp,
-              tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::TargetCountOp, tx::CrossEntropyOp,
-              tx::CrossEntropyVjpOp, tx::MeanLossOp, tx::MeanLossVjpOp>([&](auto typed) { evaluator.visit(typed); });
+        .Case<arith::ConstantOp, tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp,
+              tx::ActivationVjpOp, tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp,
+              tx::RmsNormVjpOp, tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::EmbeddingVjpOp,
+              tx::AddPositionOp, tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::TargetCountOp,
+              tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossOp, tx::MeanLossVjpOp>(
+            [&](auto typed) { evaluator.visit(typed); });
   std::vector<Doubles> results;
   for (Value yielded : block.getTerminator()->getOperands())
     results.push_back(evaluator.values.lookup(yielded));

@@ -21,7 +21,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint32_t keyLo, 
 
 /// The values that a kernel's block yields for these arguments (tokens as
 /// doubles; the entry of a !tx.hyper argument is not used).
-std::vector<Doubles> evaluate(mlir::Block &block, const std::vector<Doubles> &arguments, const txc_hyper &hyper);
+std::vector<Doubles> evaluate(mlir::Block &block, const std::vector<Doubles> &arguments,
+                              const txc_hyper &hyper);
 
 } // namespace txc::test
 

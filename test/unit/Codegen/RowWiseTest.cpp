@@ -70,7 +70,8 @@ TEST(RowWise, ActivationVjpAndBiasVjpAccumulated) {
       %b = tx.bias_vjp %d : tensor<$Bx$Tx$Nxf32> -> tensor<$Nxf32>
       %new = tx.add %b, %old : tensor<$Nxf32>
       tx.yield %d, %new : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 TEST(RowWise, BiasVjp) {
@@ -78,7 +79,8 @@ TEST(RowWise, BiasVjp) {
     ^bb0(%g: tensor<$Bx$Tx$Nxf32>):
       %b = tx.bias_vjp %g : tensor<$Bx$Tx$Nxf32> -> tensor<$Nxf32>
       tx.yield %b : tensor<$Nxf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 static void checkGated(const std::string &text, double tolerance = 3e-6) {
@@ -105,7 +107,8 @@ TEST(RowWise, SwigluVjpAndBiasVjp) {
       %b = tx.bias_vjp %d : tensor<$Bx$Tx$Mxf32> -> tensor<$Mxf32>
       %new = tx.add %old, %b : tensor<$Mxf32>
       tx.yield %d, %new : tensor<$Bx$Tx$Mxf32>, tensor<$Mxf32>
-  })", 1e-5);
+  })",
+             1e-5);
 }
 
 TEST(RowWise, NormOfGatedRow) {
@@ -153,11 +156,12 @@ TEST(RowWise, DropoutResidualAndLayerNorm) {
       %d = tx.dropout %y, %hyper p 0.5 site 3 : tensor<$Bx$Tx$Nxf32>
       %s = tx.add %x, %d : tensor<$Bx$Tx$Nxf32>
       %n, %mean, %rstd = tx.layer_norm %s, %gain epsilon 1.0e-5
-        : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32> -> tensor<$Bx$Txf32>
+        : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32> -> tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
       %o = tx.add_bias %n, %b : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>
       tx.yield %s, %o, %mean, %rstd
         : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 // Post-norm: the norm of a norm.
@@ -165,11 +169,12 @@ TEST(RowWise, NormOfNorm) {
   checkWidths(R"(step.kernel @k "row_wise" inplace [0] {
     ^bb0(%x: tensor<$Bx$Tx$Nxf32>, %gain: tensor<$Nxf32>, %b: tensor<$Nxf32>):
       %n, %mean, %rstd = tx.layer_norm %x, %gain epsilon 1.0e-2
-        : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32> -> tensor<$Bx$Txf32>
+        : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32> -> tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
       %o = tx.add_bias %n, %b : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>
       %m, %rstd2 = tx.rms_norm %o, %gain epsilon 1.0e-2 : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32> -> tensor<$Bx$Txf32>
       tx.yield %m : tensor<$Bx$Tx$Nxf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 TEST(RowWise, RmsNormVjpWithResidualGradient) {
@@ -180,7 +185,8 @@ TEST(RowWise, RmsNormVjpWithResidualGradient) {
       %s = tx.add %r, %dx : tensor<$Bx$Tx$Nxf32>
       %new = tx.add %dg, %old : tensor<$Nxf32>
       tx.yield %s, %new : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 TEST(RowWise, LayerNormVjpOfSumWithBias) {
@@ -193,7 +199,8 @@ TEST(RowWise, LayerNormVjpOfSumWithBias) {
         : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>, tensor<$Bx$Txf32>
       %new = tx.add %dg, %old : tensor<$Nxf32>
       tx.yield %dx, %new, %b : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>, tensor<$Nxf32>
-  })", 1e-5);
+  })",
+              1e-5);
 }
 
 TEST(RowWise, EmbeddingPositionDropoutNorm) {
@@ -220,7 +227,7 @@ TEST(RowWise, CrossEntropyOverItsLogits) {
   checkWidths(R"(step.kernel @k "row_wise" inplace [-1, 0] {
     ^bb0(%x: tensor<$Bx$Tx$Nxf32>, %y: tensor<$Bx$Txi32>, %count: tensor<f32>):
       %one = arith.constant dense<1.0> : tensor<f32>
-      %loss, %lse = tx.cross_entropy %x, %y ignore_index -1 : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txi32> -> tensor<$Bx$Txf32>
+      %loss, %lse = tx.cross_entropy %x, %y ignore_index -1 : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txi32> -> tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
       %g = tx.mean_loss_vjp %one, %count : tensor<f32>, tensor<f32> -> tensor<$Bx$Txf32>
       %d = tx.cross_entropy_vjp %g, %x, %y, %lse ignore_index -1
         : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txi32>, tensor<$Bx$Txf32>
@@ -232,7 +239,7 @@ TEST(RowWise, CrossEntropyOfBiasedLogits) {
   checkWidths(R"(step.kernel @k "row_wise" inplace [-1, -1] {
     ^bb0(%x: tensor<$Bx$Tx$Nxf32>, %y: tensor<$Bx$Txi32>, %b: tensor<$Nxf32>):
       %l = tx.add_bias %x, %b : tensor<$Bx$Tx$Nxf32>, tensor<$Nxf32>
-      %loss, %lse = tx.cross_entropy %l, %y ignore_index -100 : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txi32> -> tensor<$Bx$Txf32>
+      %loss, %lse = tx.cross_entropy %l, %y ignore_index -100 : tensor<$Bx$Tx$Nxf32>, tensor<$Bx$Txi32> -> tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
       tx.yield %loss, %lse : tensor<$Bx$Txf32>, tensor<$Bx$Txf32>
   })");
 }

@@ -23,12 +23,14 @@ LogicalResult emit(RowKernel &k, tx::CrossEntropyOp op) {
   CpuBuilder &b = k.b;
   Value logits = op.getLogits();
   int64_t n = widthOf(logits);
-  Value max = k.reduce(n, Fold::Max, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
-    return {b.fmax(old[0], k.at(logits, chunk, shift))};
-  })[0];
-  Value sum = k.reduce(n, Fold::Sum, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
-    return {b.fadd(old[0], b.exp(b.fsub(k.at(logits, chunk, shift), k.spread(max, chunk))))};
-  })[0];
+  Value max =
+      k.reduce(n, Fold::Max, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
+        return {b.fmax(old[0], k.at(logits, chunk, shift))};
+      })[0];
+  Value sum =
+      k.reduce(n, Fold::Sum, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
+        return {b.fadd(old[0], b.exp(b.fsub(k.at(logits, chunk, shift), k.spread(max, chunk))))};
+      })[0];
   Value lse = b.fadd(b.log(sum), max);
   Value target = k.scalar(op.getTargets());
   Value ignored = isIgnored(b, target, op.getIgnoreIndex());
@@ -49,7 +51,8 @@ LogicalResult emit(RowKernel &k, tx::CrossEntropyVjpOp op) {
     CpuBuilder &b = k.b;
     Value p = b.exp(b.fsub(k.at(op.getLogits(), chunk, shift), k.spread(lse, chunk)));
     Value column = b.truncTo(b.add(chunk.column, b.i64(shift)), b.getI32Type());
-    Value isTarget = b.icmp(arith::CmpIPredicate::eq, b.iota(chunk.lanes), k.spread(b.sub(target, column), chunk));
+    Value isTarget =
+        b.icmp(arith::CmpIPredicate::eq, b.iota(chunk.lanes), k.spread(b.sub(target, column), chunk));
     Value difference = b.select(isTarget, b.fsub(p, b.constant(p, 1.0)), p);
     return b.fmul(k.spread(grad, chunk), difference);
   });

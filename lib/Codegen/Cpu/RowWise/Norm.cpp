@@ -23,10 +23,11 @@ LogicalResult emit(RowKernel &k, tx::RmsNormOp op) {
   CpuBuilder &b = k.b;
   Value input = op.getInput();
   int64_t n = widthOf(input);
-  Value sum = k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
-    Value x = k.at(input, chunk, shift);
-    return {b.fma(x, x, sums[0])};
-  })[0];
+  Value sum =
+      k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
+        Value x = k.at(input, chunk, shift);
+        return {b.fma(x, x, sums[0])};
+      })[0];
   Value rstd = inverseRoot(b, sum, n, op.getEpsilon());
   k.defineScalar(op.getRstd(), rstd);
   k.define(op.getResult(), [&k, op, rstd](Chunk &chunk, int64_t shift) mutable {
@@ -65,14 +66,16 @@ LogicalResult emit(RowKernel &k, tx::LayerNormOp op) {
   CpuBuilder &b = k.b;
   Value input = op.getInput();
   int64_t n = widthOf(input);
-  Value sum = k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
-    return {b.fadd(sums[0], k.at(input, chunk, shift))};
-  })[0];
+  Value sum =
+      k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
+        return {b.fadd(sums[0], k.at(input, chunk, shift))};
+      })[0];
   Value mean = b.fdiv(sum, b.f32(n));
-  Value squares = k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
-    Value centered = b.fsub(k.at(input, chunk, shift), k.spread(mean, chunk));
-    return {b.fma(centered, centered, sums[0])};
-  })[0];
+  Value squares =
+      k.reduce(n, Fold::Sum, input, [&](Chunk &chunk, int64_t shift, ValueRange sums) -> SmallVector<Value> {
+        Value centered = b.fsub(k.at(input, chunk, shift), k.spread(mean, chunk));
+        return {b.fma(centered, centered, sums[0])};
+      })[0];
   Value rstd = inverseRoot(b, squares, n, op.getEpsilon());
   k.defineScalar(op.getMean(), mean);
   k.defineScalar(op.getRstd(), rstd);

@@ -38,7 +38,8 @@ LogicalResult emit(RowKernel &k, tx::BiasVjpOp op) {
 
 /// The argument 2 w of the sigmoid in gelu_tanh.
 static Value geluTanhArgument(CpuBuilder &b, Value x) {
-  Value cubic = b.fma(b.fmul(x, x), b.constant(x, 2 * sqrt2OverPi * geluCubic), b.constant(x, 2 * sqrt2OverPi));
+  Value cubic =
+      b.fma(b.fmul(x, x), b.constant(x, 2 * sqrt2OverPi * geluCubic), b.constant(x, 2 * sqrt2OverPi));
   return b.fmul(x, cubic);
 }
 
@@ -67,14 +68,15 @@ static Value activationDerivative(CpuBuilder &b, tx::ActivationKind kind, Value 
     return b.fma(b.fmul(x, gaussian), b.constant(x, 0.39894228040143268), cdf);
   }
   case tx::ActivationKind::GeluTanh: {
-    Value s = b.sigmoid(geluTanhArgument(b, x));
-    Value slope = b.fma(b.fmul(x, x), b.constant(x, 6 * sqrt2OverPi * geluCubic), b.constant(x, 2 * sqrt2OverPi));
-    // s + x s (1 - s) slope; s is exactly 0 or 1 before x * slope overflows.
-    return b.fma(b.fmul(s, b.fsub(one, s)), b.fmul(x, slope), s);
+    auto [s, complement] = b.sigmoidPair(geluTanhArgument(b, x));
+    Value slope =
+        b.fma(b.fmul(x, x), b.constant(x, 6 * sqrt2OverPi * geluCubic), b.constant(x, 2 * sqrt2OverPi));
+    // s + x s (1 - s) slope; s (1 - s) is 0 long before x * slope overflows.
+    return b.fma(b.fmul(s, complement), b.fmul(x, slope), s);
   }
   case tx::ActivationKind::Silu: {
-    Value s = b.sigmoid(x);
-    return b.fmul(s, b.fma(x, b.fsub(one, s), one));
+    auto [s, complement] = b.sigmoidPair(x);
+    return b.fmul(s, b.fma(x, complement, one));
   }
   case tx::ActivationKind::Relu:
     return b.select(b.fcmp(arith::CmpFPredicate::OGT, x, zero), one, zero);
@@ -113,11 +115,11 @@ LogicalResult emit(RowKernel &k, tx::SwigluVjpOp op) {
   k.define(op.getResult(), [&k, op, half](Chunk &chunk, int64_t shift) mutable {
     int64_t column = shift % half;
     Value grad = k.at(op.getGrad(), chunk, column), gate = k.at(op.getInput(), chunk, column);
-    Value s = k.b.sigmoid(gate);
+    auto [s, complement] = k.b.sigmoidPair(gate);
     if (shift >= half)
       return k.b.fmul(grad, k.b.fmul(gate, s));
     Value one = k.b.constant(gate, 1.0);
-    Value slope = k.b.fmul(s, k.b.fma(gate, k.b.fsub(one, s), one));
+    Value slope = k.b.fmul(s, k.b.fma(gate, complement, one));
     return k.b.fmul(k.b.fmul(grad, k.at(op.getInput(), chunk, column + half)), slope);
   });
   return success();

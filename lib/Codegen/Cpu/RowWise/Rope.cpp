@@ -36,7 +36,9 @@ struct Rotation {
     return isRotated ? b.select(isRotated, rotated, x) : rotated;
   }
 
-  bool rotatesAll() { return static_cast<int64_t>(op.getHeads() * op.getHeadDim()) == widthOf(op.getInput()); }
+  bool rotatesAll() {
+    return static_cast<int64_t>(op.getHeads() * op.getHeadDim()) == widthOf(op.getInput());
+  }
   int64_t rotatedColumns() { return op.getHeads() * op.getHeadDim(); }
 
   Value half(Chunk &chunk, int64_t shift) {
@@ -52,7 +54,8 @@ struct Rotation {
     };
     Value isRotated =
         rotatesAll() ? Value() : b.icmp(arith::CmpIPredicate::ult, column, b.i64(rotatedColumns()));
-    return rotate(load(input, column), load(input, partner), load(cos, pair), load(sin, pair), isFirst, isRotated);
+    return rotate(load(input, column), load(input, partner), load(cos, pair), load(sin, pair), isFirst,
+                  isRotated);
   }
 
   Value interleaved(Chunk &chunk, int64_t shift) {

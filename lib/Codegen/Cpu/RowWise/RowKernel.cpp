@@ -102,8 +102,8 @@ KernelShape describeRowWise(const KernelBody &body, const CpuTarget &target) {
 }
 
 /// Columns on of a sum over rows, of an operand, or of a sum of such.
-static Value columnValue(CpuBuilder &b, const KernelBody &body, const RowPlan &plan, Value value, Value column,
-                         Value mask) {
+static Value columnValue(CpuBuilder &b, const KernelBody &body, const RowPlan &plan, Value value,
+                         Value column, Value mask) {
   if (auto argument = dyn_cast<BlockArgument>(value))
     return b.loadVector(b.argument(argument.getArgNumber()), column, elementOf(value), b.lanes, mask);
   if (auto add = value.getDefiningOp<tx::AddOp>())
@@ -138,9 +138,11 @@ static void emitColumnResults(CpuBuilder &b, const KernelBody &body, const RowPl
   }
 }
 
-LogicalResult emitRowWise(func::FuncOp function, const KernelBody &body, int64_t phase, const CpuTarget &target) {
+LogicalResult emitRowWise(func::FuncOp function, const KernelBody &body, int64_t phase,
+                          const CpuTarget &target) {
   for (Operation &op : *body.block)
-    for (Value value : llvm::concat<Value>(llvm::to_vector(op.getOperands()), llvm::to_vector(op.getResults())))
+    for (Value value :
+         llvm::concat<Value>(llvm::to_vector(op.getOperands()), llvm::to_vector(op.getResults())))
       if (auto type = dyn_cast<RankedTensorType>(value.getType()); type && type.getElementType().isF64())
         return op.emitOpError() << "has an operand or result of type " << type
                                 << "; kernels compute in f32 (f64 is for the oracle)";
@@ -240,10 +242,11 @@ LogicalResult RowKernel::emitRow() {
       continue;
     LogicalResult result =
         llvm::TypeSwitch<Operation *, LogicalResult>(&op)
-            .Case<tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp, tx::SwigluOp,
-                  tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp, tx::LayerNormOp,
-                  tx::LayerNormVjpOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp, tx::CrossEntropyOp,
-                  tx::CrossEntropyVjpOp, tx::MeanLossVjpOp>([&](auto typed) { return emit(*this, typed); })
+            .Case<tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp,
+                  tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp,
+                  tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp,
+                  tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossVjpOp>(
+                [&](auto typed) { return emit(*this, typed); })
             .Default([](Operation *other) {
               return other->emitOpError() << "has no rule in a row-wise CPU kernel";
             });
@@ -293,7 +296,8 @@ void RowKernel::storeResults() {
       resultRows.push_back(rowAddress(arguments[body.resultArgument(i)], row, body.yield->getOperand(i)));
     for (unsigned i : group.sums) {
       unsigned number = llvm::find(plan.columnSums, columnSums[i].first) - plan.columnSums.begin();
-      partialRows.push_back(rowAddress(arguments[body.workspaceArgument(number)], block, columnSums[i].first));
+      partialRows.push_back(
+          rowAddress(arguments[body.workspaceArgument(number)], block, columnSums[i].first));
     }
     forChunks(group.base, 2, {}, [&](Chunk &chunk, unsigned, SmallVectorImpl<Value> &) {
       SmallVector<Store> stores;
@@ -319,7 +323,8 @@ void RowKernel::storeResults() {
 //===-- Values -------------------------------------------------------------===//
 
 Value RowKernel::load(const RowMemory &memory, Chunk &chunk, int64_t shift) {
-  return b.loadVector(memory.pointer, b.add(chunk.column, b.i64(shift)), memory.element, chunk.lanes, chunk.mask);
+  return b.loadVector(memory.pointer, b.add(chunk.column, b.i64(shift)), memory.element, chunk.lanes,
+                      chunk.mask);
 }
 
 Value RowKernel::at(Value value, Chunk &chunk, int64_t shift) {
@@ -419,8 +424,9 @@ SmallVector<Value> RowKernel::forChunks(int64_t base, unsigned unroll, ValueRang
   return carried;
 }
 
-SmallVector<Value> RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
-                                     llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
+SmallVector<Value>
+RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
+                  llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
   SmallVector<std::pair<Value, RowMemory>> pins;
   for (Value value : again)
     if (!memories.count(value) && llvm::none_of(pins, [&](auto &pin) { return pin.first == value; }))
@@ -446,8 +452,8 @@ SmallVector<Value> RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayR
         SmallVector<std::tuple<Value, Value, Value, Type>> stores;
         for (auto &[value, memory] : pins)
           for (int64_t shift = 0; shift < widthOf(value); shift += base)
-            stores.push_back({at(value, chunk, shift), memory.pointer, b.add(chunk.column, b.i64(shift)),
-                              memory.element});
+            stores.push_back(
+                {at(value, chunk, shift), memory.pointer, b.add(chunk.column, b.i64(shift)), memory.element});
         for (auto &[value, pointer, column, element] : stores)
           b.storeVector(value, pointer, column, element, chunk.mask);
       });
@@ -456,7 +462,9 @@ SmallVector<Value> RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayR
 
   SmallVector<Value> results;
   for (auto [i, fold] : llvm::enumerate(folds)) {
-    auto combine = [&, fold = fold](Value x, Value y) { return fold == Fold::Sum ? b.fadd(x, y) : b.fmax(x, y); };
+    auto combine = [&, fold = fold](Value x, Value y) {
+      return fold == Fold::Sum ? b.fadd(x, y) : b.fmax(x, y);
+    };
     SmallVector<Value> parts;
     for (unsigned u = 0; u < unroll; ++u)
       parts.push_back(folded[u * n + i]);

@@ -27,7 +27,8 @@ namespace txc::codegen {
 
 /// Adjacent columns that are computed as one vector.
 struct Chunk {
-  Chunk(mlir::Value column, int64_t lanes, mlir::Value mask = {}) : column(column), lanes(lanes), mask(mask) {}
+  Chunk(mlir::Value column, int64_t lanes, mlir::Value mask = {})
+      : column(column), lanes(lanes), mask(mask) {}
   mlir::Value column; ///< the first, i64
   int64_t lanes;
   mlir::Value mask; ///< null if all lanes are columns
@@ -41,10 +42,10 @@ struct RowPlan {
   int64_t rows = 0;
   int64_t rowsPerBlock = 0;
   int64_t blocks = 0;
-  int64_t lanes = 0; ///< of a chunk
-  llvm::DenseMap<int64_t, int64_t> segments;       ///< width of a gated row -> width of its halves
-  llvm::SmallVector<mlir::OpResult> columnSums;    ///< one workspace each
-  llvm::SmallVector<unsigned> columnResults;       ///< results made by the second phase
+  int64_t lanes = 0;                            ///< of a chunk
+  llvm::DenseMap<int64_t, int64_t> segments;    ///< width of a gated row -> width of its halves
+  llvm::SmallVector<mlir::OpResult> columnSums; ///< one workspace each
+  llvm::SmallVector<unsigned> columnResults;    ///< results made by the second phase
   /// Width of the columns that one chunk loop visits for rows `width` wide.
   int64_t baseOf(int64_t width) const;
 };
@@ -102,7 +103,8 @@ public:
          llvm::function_ref<llvm::SmallVector<Value>(Chunk &, int64_t shift, mlir::ValueRange)> step);
 
 private:
-  using ChunkBody = llvm::function_ref<void(Chunk &, unsigned unrolled, llvm::SmallVectorImpl<Value> &carried)>;
+  using ChunkBody =
+      llvm::function_ref<void(Chunk &, unsigned unrolled, llvm::SmallVectorImpl<Value> &carried)>;
   /// Visits columns [0, base) in chunks.
   llvm::SmallVector<Value> forChunks(int64_t base, unsigned unroll, mlir::ValueRange init, ChunkBody body);
   void readArguments();
@@ -115,16 +117,16 @@ private:
   const KernelBody &body;
   const RowPlan &plan;
   Value row, block;
-  llvm::SmallVector<Value> arguments;              ///< pointers, by argument number
+  llvm::SmallVector<Value> arguments; ///< pointers, by argument number
   llvm::DenseMap<Value, CpuBuilder::Generator> generators;
-  llvm::DenseMap<Value, Value> buffers;            ///< scratch rows, by pinned value
-  llvm::DenseMap<Value, Value> constants;          ///< scalars, the same for all rows
+  llvm::DenseMap<Value, Value> buffers;   ///< scratch rows, by pinned value
+  llvm::DenseMap<Value, Value> constants; ///< scalars, the same for all rows
   // Of the current row:
   llvm::DenseMap<Value, Closure> closures;
   llvm::DenseMap<Value, RowMemory> memories;
   llvm::DenseMap<Value, Value> scalars;
   llvm::SmallVector<std::pair<Value, Closure>> columnSums;
-  llvm::SmallVector<bool> stored;                  ///< by result: already written
+  llvm::SmallVector<bool> stored; ///< by result: already written
 };
 
 //===-- Rules, one per op --------------------------------------------------===//
