@@ -155,7 +155,7 @@ std::string iterationText(const IterationFacts &it, const RunFacts &facts) {
   out += format("Memory %.2f GB in use │ %.2f GB peak │ %.2f GB reserved\n",
                 static_cast<double>(it.memory.residentBytes) / 1e9,
                 static_cast<double>(it.memory.peakBytes) / 1e9, static_cast<double>(it.reservedBytes) / 1e9);
-  if (const auto &g = it.gradients)
+  if (const auto &g = it.gradients; g && it.showGradients)
     out += format("Gradients norm %.4f │ mean %.2e │ std %.2e\n", g->grad_norm, g->grad_mean, g->grad_std);
   return out;
 }

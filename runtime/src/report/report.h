@@ -53,6 +53,7 @@ struct IterationFacts {
   ProcessMemory memory;
   uint64_t reservedBytes = 0;
   std::optional<txc_update_result_t> gradients;
+  bool showGradients = false; // in the text
 };
 // Fills in what follows from loss, time and facts.
 void completeIteration(IterationFacts &iteration, const RunFacts &facts);

@@ -151,8 +151,11 @@ Status Trainer::runIteration(int64_t iteration, IterationFacts &result) {
   if (!std::isfinite(stats.grad_norm))
     return diverged(iteration, format("the gradient norm is %f", stats.grad_norm), result.learningRate);
   result.loss = sum / static_cast<double>(options.gradient_accumulation_steps);
-  if (options.gradient_log_interval > 0 && iteration % options.gradient_log_interval == 0)
+  // The step computes them in any case; the text shows them now and then.
+  if (options.gradient_log_interval > 0) {
     result.gradients = stats;
+    result.showGradients = iteration % options.gradient_log_interval == 0;
+  }
   result.seconds = secondsSince(start);
   return {};
 }
