@@ -48,8 +48,8 @@ LogicalResult checkObject(Program &program) {
       llvm::object::ObjectFile::createELFObjectFile(llvm::MemoryBufferRef(object.getCode(), "step.object"));
   if (!parsed) {
     llvm::consumeError(parsed.takeError());
-    return object.emitOpError() << "does not hold an ELF object; found " << object.getCode().size()
-                                << " bytes";
+    return mlir::emitError(object.getLoc())
+           << "step.object does not hold an ELF object; found " << object.getCode().size() << " bytes";
   }
   llvm::StringSet<> defined;
   for (const llvm::object::SymbolRef &symbol : (*parsed)->symbols()) {
@@ -64,8 +64,9 @@ LogicalResult checkObject(Program &program) {
     for (size_t phase = 0; phase < kernel.getBlocks().size(); ++phase) {
       std::string symbol = (kernel.getSymName() + "." + Twine(phase)).str();
       if (!defined.contains(symbol))
-        return kernel.emitOpError() << "has no machine code: step.object does not define '" << symbol
-                                    << "'; run the codegen stage again";
+        return mlir::emitError(kernel.getLoc())
+               << "kernel '" << kernel.getSymName() << "' has no machine code: step.object does not define '"
+               << symbol << "'; run the codegen stage again";
     }
   return success();
 }
@@ -83,7 +84,7 @@ FailureOr<SmallString<0>> emitObject(Program &program, StringRef metadata) {
   std::string error;
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple.str(), error);
   if (!target)
-    return program.op->emitOpError() << "cannot be linked: " << error;
+    return mlir::emitError(program.op.getLoc()) << "the program cannot be linked: " << error;
   StringRef cpu = program.object.getTarget();
   std::unique_ptr<llvm::TargetMachine> machine(
       target->createTargetMachine(triple, cpu, "", {}, llvm::Reloc::PIC_));
@@ -97,7 +98,8 @@ FailureOr<SmallString<0>> emitObject(Program &program, StringRef metadata) {
   llvm::raw_svector_ostream os(bytes);
   llvm::legacy::PassManager passes;
   if (machine->addPassesToEmitFile(passes, os, nullptr, llvm::CodeGenFileType::ObjectFile))
-    return program.op->emitOpError() << "cannot be linked: LLVM has no object writer for " << triple;
+    return mlir::emitError(program.op.getLoc())
+           << "the program cannot be linked: LLVM has no object writer for " << triple;
   passes.run(module);
   return bytes;
 }
@@ -120,7 +122,7 @@ std::string readWhole(const Twine &path) {
 
 /// Runs ld.lld on the objects; returns the linked file.
 FailureOr<std::string> runLinker(Program &program, StringRef tables, const Options &options) {
-  auto fail = [&]() { return program.op->emitError("linking failed: "); };
+  auto fail = [&]() { return mlir::emitError(program.op.getLoc(), "linking failed: "); };
   std::string linker = findLinker(options);
   if (linker.empty())
     return fail() << "found no ld.lld-19 or ld.lld on PATH; install Debian's package lld-19";
@@ -215,7 +217,8 @@ LogicalResult patchHash(Program &program, std::string &bytes) {
     }
   else
     llvm::consumeError(parsed.takeError());
-  return program.op->emitError("linking failed: the linked file lacks its note " TXC_NOTE_SECTION);
+  return mlir::emitError(program.op.getLoc(),
+                         "linking failed: the linked file lacks its note " TXC_NOTE_SECTION);
 }
 
 } // namespace

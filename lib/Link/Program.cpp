@@ -51,8 +51,8 @@ static LogicalResult readEntry(Program &program, step::EntryOp op) {
 FailureOr<Program> readProgram(ModuleOp module) {
   SmallVector<step::ProgramOp> programs(module.getOps<step::ProgramOp>());
   if (programs.size() != 1)
-    return module.emitError() << "expected one step.program, found " << programs.size()
-                              << "; run the plan stage first";
+    return mlir::emitError(module.getLoc())
+           << "expected one step.program, found " << programs.size() << "; run the plan stage first";
   Program program;
   program.op = programs.front();
   for (auto kernel : program.op.getOps<step::KernelOp>()) {
@@ -62,7 +62,8 @@ FailureOr<Program> readProgram(ModuleOp module) {
   for (auto object : program.op.getOps<step::ObjectOp>())
     program.object = object;
   if (!program.object)
-    return program.op->emitOpError() << "has no step.object; run the codegen stage first";
+    return mlir::emitError(program.op.getLoc())
+           << "the program has no step.object; run the codegen stage first";
   if (failed(readBuffers(program)))
     return failure();
   for (auto entry : program.op.getOps<step::EntryOp>())

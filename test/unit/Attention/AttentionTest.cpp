@@ -6,28 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "txc/Codegen/Kernel.h"
+#include "txc/Codegen/Passes.h"
 #include "txc/step_abi.h"
 
-#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/Verifier.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Export.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
 
 #include <gtest/gtest.h>
 
@@ -149,12 +137,8 @@ public:
     }
     target = *found;
     DialectRegistry registry;
-    registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect, scf::SCFDialect,
-                    vector::VectorDialect, LLVM::LLVMDialect, cf::ControlFlowDialect>();
-    registerBuiltinDialectTranslation(registry);
-    registerLLVMDialectTranslation(registry);
+    registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
     context.appendDialectRegistry(registry);
-    context.loadAllAvailableDialects();
     build();
   }
 
@@ -187,76 +171,24 @@ private:
   }
 
   void build() {
-    ParserConfig config(&context, /*verifyAfterParse=*/false);
-    OwningOpRef<ModuleOp> source = parseSourceString<ModuleOp>(kernelText(), config);
-    ASSERT_TRUE(source);
-    OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
-    OpBuilder builder(&context);
-    builder.setInsertionPointToEnd(module->getBody());
-    Type ptr = LLVM::LLVMPointerType::get(&context), i64 = builder.getI64Type();
-    source->walk([&](step::KernelOp kernel) {
-      auto function = builder.create<func::FuncOp>(kernel.getLoc(), kernel.getSymName(),
-                                                   builder.getFunctionType({ptr, ptr, i64, i64}, {}));
-      function.addEntryBlock();
-      for (Operation &op : kernel.getBody().front()) {
-        if (auto attention = dyn_cast<tx::AttentionOp>(op)) {
-          forwardShape = codegen::describeAttention(attention, target);
-          EXPECT_TRUE(succeeded(codegen::emitAttention(function, kernel, attention, 0, target)));
-        } else if (auto vjp = dyn_cast<tx::AttentionVjpOp>(op)) {
-          backwardShape = codegen::describeAttentionVjp(vjp, target);
-          EXPECT_TRUE(succeeded(codegen::emitAttentionVjp(function, kernel, vjp, 0, target)));
-        }
-      }
+    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(kernelText(), &context);
+    ASSERT_TRUE(module);
+    module->walk([&](step::KernelOp kernel) {
+      FailureOr<codegen::KernelShape> shape = codegen::describeKernel(kernel, target);
+      ASSERT_TRUE(succeeded(shape));
+      kernel.setBlocks(shape->blocks);
+      kernel.setWorkspace(shape->workspaceBytes);
+      (kernel.getSymName() == "forward" ? forwardShape : backwardShape) = *shape;
     });
-    ASSERT_TRUE(succeeded(verify(*module)));
     PassManager pm(&context);
-    pm.addPass(createCanonicalizerPass());
-    pm.addPass(createCSEPass());
-    pm.addPass(createConvertSCFToCFPass());
-    pm.addPass(createConvertVectorToLLVMPass());
-    pm.addPass(createArithToLLVMConversionPass());
-    pm.addPass(createConvertControlFlowToLLVMPass());
-    pm.addPass(createConvertFuncToLLVMPass());
-    pm.addPass(createReconcileUnrealizedCastsPass());
+    codegen::buildPipeline(pm, {target.level});
     ASSERT_TRUE(succeeded(pm.run(*module)));
-    auto llvmContext = std::make_unique<llvm::LLVMContext>();
-    std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(*module, *llvmContext);
-    ASSERT_TRUE(llvmModule);
-    jit(std::move(llvmModule), std::move(llvmContext));
-  }
-
-  void jit(std::unique_ptr<llvm::Module> module, std::unique_ptr<llvm::LLVMContext> llvmContext) {
-    std::string error;
-    const llvm::Target *registered = llvm::TargetRegistry::lookupTarget("x86_64-pc-linux-gnu", error);
-    ASSERT_TRUE(registered) << error;
-    llvm::orc::JITTargetMachineBuilder builder{llvm::Triple("x86_64-pc-linux-gnu")};
-    builder.setCPU(target.level)
-        .setRelocationModel(llvm::Reloc::PIC_)
-        .setCodeGenOptLevel(llvm::CodeGenOptLevel::Aggressive);
-    auto machine = llvm::cantFail(builder.createTargetMachine());
-    module->setTargetTriple("x86_64-pc-linux-gnu");
-    module->setDataLayout(machine->createDataLayout());
-    for (llvm::Function &f : *module)
-      if (!f.isDeclaration()) {
-        f.addFnAttr("target-cpu", target.level);
-        f.addFnAttr("prefer-vector-width", target.vectorBytes == 64 ? "512" : "256");
-      }
-    llvm::LoopAnalysisManager lam;
-    llvm::FunctionAnalysisManager fam;
-    llvm::CGSCCAnalysisManager cam;
-    llvm::ModuleAnalysisManager mam;
-    llvm::PassBuilder pb(machine.get());
-    pb.registerModuleAnalyses(mam);
-    pb.registerCGSCCAnalyses(cam);
-    pb.registerFunctionAnalyses(fam);
-    pb.registerLoopAnalyses(lam);
-    pb.crossRegisterProxies(lam, fam, cam, mam);
-    pb.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(*module, mam);
-    engine = llvm::cantFail(llvm::orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create());
-    llvm::cantFail(
-        engine->addIRModule(llvm::orc::ThreadSafeModule(std::move(module), std::move(llvmContext))));
-    forward = llvm::cantFail(engine->lookup("forward")).toPtr<txc_cpu_kernel_fn>();
-    backward = llvm::cantFail(engine->lookup("backward")).toPtr<txc_cpu_kernel_fn>();
+    module->walk([&](step::ObjectOp object) {
+      engine = llvm::cantFail(llvm::orc::LLJITBuilder().create());
+      llvm::cantFail(engine->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object.getCode())));
+    });
+    forward = llvm::cantFail(engine->lookup("forward.0")).toPtr<txc_cpu_kernel_fn>();
+    backward = llvm::cantFail(engine->lookup("backward.0")).toPtr<txc_cpu_kernel_fn>();
   }
 
   Case c;
