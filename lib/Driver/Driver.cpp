@@ -279,6 +279,10 @@ step::ProgramOp findProgram(ModuleOp module) {
 //===----------------------------------------------------------------------===//
 
 ExitCode compile(const CommandLine &line) {
+  if (line.output != "-" && llvm::sys::fs::equivalent(line.input, line.output)) {
+    error() << "-o " << line.output << " is the input; expected another file\n";
+    return BadUsage;
+  }
   Session session(makeRegistry());
   if (ExitCode code = setUp(line, session); code != Ok)
     return code;
