@@ -32,7 +32,8 @@ struct BuildUpdate : impl::BuildUpdateBase<BuildUpdate> {
     Location loc = NameLoc::get(builder.getStringAttr("update"));
     auto hyperType = tx::HyperType::get(&getContext());
     auto statsType = RankedTensorType::get({9}, builder.getF32Type());
-    auto function = builder.create<func::FuncOp>(loc, "update", builder.getFunctionType({hyperType}, {statsType}));
+    auto function =
+        builder.create<func::FuncOp>(loc, "update", builder.getFunctionType({hyperType}, {statsType}));
     Block *body = function.addEntryBlock();
     builder.setInsertionPointToStart(body);
     Value hyper = body->getArgument(0);

@@ -7,18 +7,24 @@
 //      whose results nothing depends on are skipped.
 //   2. Its rule (DifferentiableOpInterface) builds the operand gradients. A
 //      value used several times gets their sum, added as they come.
-//   3. A gradient that reaches a tx.read of a value is accumulated at once, so a
-//      parameter that is used twice is accumulated twice and no sum of its
-//      gradients is held.
+//   3. A gradient that reaches a tx.read of a value is accumulated right where it
+//      is computed, so a parameter that is used twice is accumulated twice and no
+//      sum of its gradients is held.
 //
-// Order: the weight's gradient of a product comes before its input's, so that
-// the gradient that both read dies at the second. What only the forward pass
-// needed is not kept: the backward ops read exactly what their rules name.
+// Order: what a rule builds comes in the reverse order of the forward pass, so
+// that the last activation made is the first to die. Of a product, the gradient
+// of the weight comes first: the activation that it reads often dies there, and
+// the gradient of the input, of the same size, can take its place; `dy` dies at
+// the second of the two, one launch later. The sum of a value's gradients is
+// added as they come, so at most two of them live at once.
+//
+// What the backward pass does not name is not kept for it, and gradients that
+// nobody needs (of tokens, of tables) are removed.
 //
 // Guarantees: @micro accumulates the gradient of every parameter that the loss
 // depends on; @forward is gone.
 //
-// Rejects: an op without a rule between a parameter and the loss.
+// Rejects: an op without a rule between a parameter and the loss; branches.
 //
 //===----------------------------------------------------------------------===//
 
@@ -48,13 +54,24 @@ DenseSet<Value> findActive(Block &block) {
   return active;
 }
 
+/// Adds `grad` to the gradient of a parameter, right where it is computed.
+void accumulate(OpBuilder &builder, Location loc, tx::ReadOp read, Value grad) {
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointAfterValue(grad);
+  builder.create<tx::AccumulateOp>(loc, read.getParamAttr(), grad);
+}
+
 LogicalResult differentiate(func::FuncOp function) {
+  if (!function.getBody().hasOneBlock())
+    return function.emitOpError() << "must have a body without branches, found "
+                                  << function.getBody().getBlocks().size() << " blocks";
   Block &block = function.getBody().front();
   Operation *terminator = block.getTerminator();
-  auto lossType = terminator->getNumOperands() ? dyn_cast<RankedTensorType>(terminator->getOperand(0).getType())
-                                               : RankedTensorType();
-  if (!lossType || lossType.getRank() != 0)
-    return function.emitOpError() << "must return the loss, a 0-d tensor, as its first result";
+  auto lossType = terminator->getNumOperands()
+                      ? dyn_cast<RankedTensorType>(terminator->getOperand(0).getType())
+                      : RankedTensorType();
+  if (!lossType || lossType.getRank() != 0 || !isa<FloatType>(lossType.getElementType()))
+    return function.emitOpError() << "must return the loss, a 0-d tensor of floats, as its first result";
 
   DenseSet<Value> active = findActive(block);
   SmallVector<Operation *> forward =
@@ -62,8 +79,8 @@ LogicalResult differentiate(func::FuncOp function) {
   OpBuilder builder(terminator);
   DenseMap<Value, Value> gradients;
   Value loss = terminator->getOperand(0);
-  gradients[loss] =
-      builder.create<arith::ConstantOp>(loss.getLoc(), DenseElementsAttr::get(lossType, builder.getFloatAttr(lossType.getElementType(), 1.0)));
+  gradients[loss] = builder.create<arith::ConstantOp>(
+      loss.getLoc(), DenseElementsAttr::get(lossType, builder.getFloatAttr(lossType.getElementType(), 1.0)));
 
   for (Operation *op : llvm::reverse(forward)) {
     if (!llvm::any_of(op->getResults(), [&](Value v) { return active.contains(v); }))
@@ -73,7 +90,8 @@ LogicalResult differentiate(func::FuncOp function) {
     if (llvm::none_of(resultGrads, [](Value v) { return static_cast<bool>(v); }))
       continue;
     if (auto read = dyn_cast<tx::ReadOp>(op)) {
-      builder.create<tx::AccumulateOp>(op->getLoc(), read.getParamAttr(), resultGrads[0]);
+      // The loss itself is a parameter; all other reads are met as operands.
+      accumulate(builder, op->getLoc(), read, resultGrads[0]);
       continue;
     }
     auto differentiable = dyn_cast<tx::DifferentiableOpInterface>(op);
@@ -88,21 +106,20 @@ LogicalResult differentiate(func::FuncOp function) {
     if (failed(differentiable.buildVjp(builder, resultGrads, operandGrads)))
       return failure();
     for (auto [operand, grad] : llvm::zip_equal(op->getOperands(), operandGrads)) {
-      if (!grad || !active.contains(operand)) {
-        // What nobody needs is not computed.
-        if (grad && grad.use_empty() && !llvm::is_contained(resultGrads, grad) && isPure(grad.getDefiningOp()) &&
-            grad.getDefiningOp()->use_empty())
-          grad.getDefiningOp()->erase();
+      if (!grad || !active.contains(operand))
         continue;
-      }
-      if (auto read = operand.getDefiningOp<tx::ReadOp>(); read && grad) {
-        builder.create<tx::AccumulateOp>(op->getLoc(), read.getParamAttr(), grad);
+      if (auto read = operand.getDefiningOp<tx::ReadOp>()) {
+        accumulate(builder, op->getLoc(), read, grad);
         continue;
       }
       Value &sum = gradients[operand];
       sum = sum ? builder.create<tx::AddOp>(op->getLoc(), sum, grad).getResult() : grad;
     }
   }
+  // What nobody needs is not computed; users come before what they use.
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (isOpTriviallyDead(&op))
+      op.erase();
   function.setSymName("micro");
   return success();
 }

@@ -1,7 +1,8 @@
 //===- VerifyAutodiff.cpp - Check the autodiff stage's guarantee -----------===//
 //
-// @init, @micro, @update and @eval exist, @forward is gone, and every parameter's
-// gradient is accumulated in @micro at least once.
+// @init, @micro, @update and @eval exist, @forward is gone. For every parameter,
+// @init fills it and @update updates it exactly once, and @micro accumulates its
+// gradient at least once. @eval has no dropout and only reads state.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,26 +17,84 @@ namespace txc::autodiff {
 #include "txc/Autodiff/Passes.h.inc"
 
 namespace {
-struct VerifyAutodiff : impl::VerifyAutodiffBase<VerifyAutodiff> {
-  void runOnOperation() override {
-    ModuleOp module = getOperation();
+
+/// One error for each broken promise.
+class Check {
+public:
+  explicit Check(ModuleOp module) : module(module) {}
+
+  LogicalResult run() {
+    checkFunctions();
+    if (failed(result))
+      return result;
+    checkParameters();
+    checkEval();
+    return result;
+  }
+
+private:
+  InFlightDiagnostic error(Operation *op) {
+    result = failure();
+    return op->emitError();
+  }
+
+  void checkFunctions() {
     for (StringRef name : {"init", "micro", "update", "eval"})
-      if (!module.lookupSymbol<func::FuncOp>(name)) {
-        module.emitError() << "has no @" << name << " after autodiff";
-        return signalPassFailure();
-      }
-    if (auto forward = module.lookupSymbol<func::FuncOp>("forward")) {
-      forward.emitOpError() << "is left after autodiff";
-      return signalPassFailure();
-    }
+      if (!module.lookupSymbol<func::FuncOp>(name))
+        error(module) << "has no @" << name << " after autodiff; expected @init, @micro, @update and @eval";
+    if (auto forward = module.lookupSymbol<func::FuncOp>("forward"))
+      error(forward) << "@forward is left after autodiff; @micro takes its place";
+  }
+
+  void checkParameters() {
+    DenseMap<Attribute, SmallVector<Operation *>> fills, updates;
     DenseSet<Attribute> accumulated;
+    module.lookupSymbol<func::FuncOp>("init").walk(
+        [&](tx::InitOp op) { fills[op.getParamAttr().getAttr()].push_back(op); });
     module.lookupSymbol<func::FuncOp>("micro").walk(
         [&](tx::AccumulateOp op) { accumulated.insert(op.getParamAttr().getAttr()); });
-    for (auto param : module.getOps<tx::ParamOp>())
-      if (!accumulated.contains(param.getSymNameAttr())) {
-        param.emitOpError() << "gets no gradient: the loss does not depend on it";
-        signalPassFailure();
-      }
+    module.lookupSymbol<func::FuncOp>("update").walk([&](tx::AdamwOp op) {
+      for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>())
+        updates[name.getAttr()].push_back(op);
+    });
+    for (auto param : module.getOps<tx::ParamOp>()) {
+      StringAttr name = param.getSymNameAttr();
+      checkOnce(param, "filled by @init", fills[name]);
+      if (!accumulated.contains(name))
+        error(param) << "parameter '" << name.getValue()
+                     << "' gets no gradient: the loss does not depend on it";
+      checkOnce(param, "updated by @update", updates[name]);
+    }
+  }
+
+  void checkOnce(tx::ParamOp param, StringRef what, ArrayRef<Operation *> ops) {
+    if (ops.size() == 1)
+      return;
+    InFlightDiagnostic diag = error(param) << "parameter '" << param.getSymName() << "' must be " << what
+                                           << " exactly once, found " << ops.size() << " times";
+    for (Operation *op : ops)
+      diag.attachNote(op->getLoc()) << "here";
+  }
+
+  void checkEval() {
+    module.lookupSymbol<func::FuncOp>("eval").walk([&](Operation *op) {
+      auto attention = dyn_cast<tx::AttentionOp>(op);
+      if (isa<tx::DropoutOp>(op) || (attention && attention.getHyper()))
+        error(op) << "'" << op->getName() << "' drops elements in @eval";
+      if (isa<tx::AccumulateOp, tx::AssignOp, tx::InitOp, tx::AdamwOp>(op))
+        error(op) << "'" << op->getName() << "' changes state in @eval";
+    });
+  }
+
+  ModuleOp module;
+  LogicalResult result = success();
+};
+
+struct VerifyAutodiff : impl::VerifyAutodiffBase<VerifyAutodiff> {
+  void runOnOperation() override {
+    markAllAnalysesPreserved();
+    if (failed(Check(getOperation()).run()))
+      signalPassFailure();
   }
 };
 } // namespace
