@@ -95,7 +95,11 @@ Status MatrixProducts::run(char *arena, const txc_gemm_t &p) const {
   int status = multiply(p, reinterpret_cast<const float *>(arena + p.a),
                         reinterpret_cast<const float *>(arena + p.b), reinterpret_cast<float *>(arena + p.c));
   if (status != 0)
-    return fail(name_ + format(" returned status %d", status));
+    return fail(name_ + format(" returned status %d", status) +
+                (status == 1
+                     ? ": it has no memory to pack its operands; raise the limit (ulimit -v, ulimit -d, the "
+                       "control group's) or take a smaller batch_size when compiling"
+                     : ""));
   return {};
 }
 
