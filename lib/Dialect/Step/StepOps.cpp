@@ -16,7 +16,7 @@ LogicalResult AllocOp::verify() {
   if (getOffset() && *getOffset() % 64)
     return emitOpError() << "(C1): offset must be a multiple of 64, found " << *getOffset();
   auto type = dyn_cast<ShapedType>(getType());
-  if (!type || !type.hasStaticShape() ||
+  if (!type || !type.hasStaticShape() || !type.getElementType().isIntOrFloat() ||
       type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8) != static_cast<int64_t>(getBytes()))
     return emitOpError() << "(C2): " << getBytes() << " bytes is not the size of " << getType();
   if (auto entry = getEntryAttr())
@@ -55,9 +55,11 @@ LogicalResult GemmOp::verify() {
     AllocOp alloc = lookupBuffer(*this, name);
     if (!alloc)
       return failure();
-    auto type = cast<ShapedType>(alloc.getType());
-    if (type.getNumElements() != elements || (element && type.getElementType() != element))
-      return emitOpError() << "(C1): " << name << " is " << type << " but " << elements << " elements"
+    // The buffer may not be verified yet.
+    auto type = dyn_cast<RankedTensorType>(alloc.getType());
+    if (!type || !type.hasStaticShape() || type.getNumElements() != elements ||
+        (element && type.getElementType() != element))
+      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << elements << " elements"
                            << (element ? " of the other operands' type" : "") << " are needed";
     element = type.getElementType();
   }

@@ -1,0 +1,144 @@
+// RUN: tx-opt %s --split-input-file --verify-diagnostics
+
+// step.program (C1)
+// expected-error @+1 {{(C1): arena of 64 bytes is below the lower bound 128}}
+step.program @p arena_bytes 64 lower_bound 128 {
+  step.alloc @a activation : tensor<16xf32> bytes 64
+}
+
+// -----
+
+// step.alloc (C1): every buffer starts on a cache line.
+step.program @p {
+  // expected-error @+1 {{(C1): offset must be a multiple of 64, found 32}}
+  step.alloc @a activation : tensor<16xf32> bytes 64 offset 32
+}
+
+// -----
+
+// step.alloc (C2)
+step.program @p {
+  // expected-error @+1 {{(C2): 60 bytes is not the size of 'tensor<16xf32>'}}
+  step.alloc @a activation : tensor<16xf32> bytes 60
+}
+
+// -----
+
+// step.alloc (C2)
+step.program @p {
+  // expected-error @+1 {{(C2): 4 bytes is not the size of 'f32'}}
+  step.alloc @a activation : f32 bytes 4
+}
+
+// -----
+
+// step.alloc (C2): an index has no size of its own.
+step.program @p {
+  // expected-error @+1 {{(C2): 64 bytes is not the size of 'tensor<16xindex>'}}
+  step.alloc @a activation : tensor<16xindex> bytes 64
+}
+
+// -----
+
+// step.alloc (C3)
+step.program @p {
+  // expected-error @+1 {{(C3): @micro does not name a step.entry}}
+  step.alloc @a activation : tensor<16xf32> bytes 64 in @micro
+}
+
+// -----
+
+// step.launch (C1): the kernel.
+step.program @p {
+  step.alloc @a activation : tensor<16xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @a does not name a step.kernel}}
+    step.launch "a" @a [@a] offsets [0] inputs 0
+  }
+}
+
+// -----
+
+// step.launch (C1): the buffers.
+step.program @p {
+  step.kernel @k "row_wise" {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @k does not name a step.alloc}}
+    step.launch "a" @k [@k] offsets [0] inputs 0
+  }
+}
+
+// -----
+
+// step.launch (C2)
+step.program @p {
+  step.alloc @a activation : tensor<16xf32> bytes 64
+  step.kernel @k "row_wise" {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{(C2): expects 1 offsets, found 2}}
+    step.launch "a" @k [@a] offsets [0, 0] inputs 0
+  }
+}
+
+// -----
+
+// step.gemm (C1): sizes.
+step.program @p {
+  step.alloc @a activation : tensor<2x4xf32> bytes 32
+  step.alloc @b param : tensor<5x4xf32> bytes 80
+  step.alloc @c activation : tensor<2x5xf32> bytes 40
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @b is 'tensor<5x4xf32>' but 24 elements}}
+    step.gemm "c" @a, @b transposed, @c m 2 n 6 k 4
+  }
+}
+
+// -----
+
+// step.gemm (C1): one type.
+step.program @p {
+  step.alloc @a activation : tensor<2x4xf32> bytes 32
+  step.alloc @b param : tensor<5x4xbf16> bytes 40
+  step.alloc @c activation : tensor<2x5xf32> bytes 40
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @b is 'tensor<5x4xbf16>' but 20 elements of the other operands' type are needed}}
+    step.gemm "c" @a, @b transposed, @c m 2 n 5 k 4
+  }
+}
+
+// -----
+
+// step.gemm (C1): no such buffer.
+step.program @p {
+  step.alloc @a activation : tensor<2x4xf32> bytes 32
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @b does not name a step.alloc}}
+    step.gemm "c" @a, @b, @a m 2 n 4 k 4
+  }
+}
+
+// -----
+
+// step.gemm (C2): a library reads its operands while it writes the result.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xf32> bytes 64
+  step.alloc @b activation : tensor<4x4xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C2): the result @b is also an operand}}
+    step.gemm "c" @a, @b, @b m 4 n 4 k 4
+  }
+}
+
+// -----
+
+// step.gemm (C1): a buffer that is no tensor is an error here too, since an entry
+// may stand before its buffers.
+step.program @p {
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @a is 'f32' but 16 elements}}
+    step.gemm "c" @a, @a, @a m 4 n 4 k 4
+  }
+  step.alloc @a activation : f32 bytes 4
+}

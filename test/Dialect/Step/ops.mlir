@@ -1,0 +1,54 @@
+// RUN: tx-opt %s | tx-opt | FileCheck %s
+// RUN: tx-opt %s --mlir-print-op-generic | tx-opt | FileCheck %s
+
+// Every step op is read as it is printed.
+// CHECK: step.program @p arena_bytes 512 lower_bound 448 {
+step.program @p arena_bytes 512 lower_bound 448 {
+  // CHECK-NEXT: step.alloc @w param : tensor<4x4xf32> bytes 64 offset 0
+  step.alloc @w param : tensor<4x4xf32> bytes 64 offset 0
+  // CHECK-NEXT: step.alloc @w.grad grad : tensor<4x4xf32> bytes 64 offset 64
+  step.alloc @w.grad grad : tensor<4x4xf32> bytes 64 offset 64
+  // CHECK-NEXT: step.alloc @w.moment1 moment1
+  step.alloc @w.moment1 moment1 : tensor<4x4xf32> bytes 64
+  // CHECK-NEXT: step.alloc @w.moment2 moment2
+  step.alloc @w.moment2 moment2 : tensor<4x4xf32> bytes 64
+  // CHECK-NEXT: step.alloc @tokens tokens : tensor<2x2xi32> bytes 16
+  step.alloc @tokens tokens : tensor<2x2xi32> bytes 16
+  // CHECK-NEXT: step.alloc @targets targets
+  step.alloc @targets targets : tensor<2x2xi32> bytes 16
+  // CHECK-NEXT: step.alloc @hyper hyper : tensor<64xi8> bytes 64
+  step.alloc @hyper hyper : tensor<64xi8> bytes 64
+  // CHECK-NEXT: step.alloc @loss loss
+  step.alloc @loss loss : tensor<2xf32> bytes 8
+  // CHECK-NEXT: step.alloc @stats stats
+  step.alloc @stats stats : tensor<9xf32> bytes 36
+  // CHECK-NEXT: step.alloc @x activation : tensor<4x4xf32> bytes 64 offset 128 in @micro
+  step.alloc @x activation : tensor<4x4xf32> bytes 64 offset 128 in @micro
+  // CHECK-NEXT: step.alloc @space workspace : tensor<4x4xf32> bytes 64 in @micro
+  step.alloc @space workspace : tensor<4x4xf32> bytes 64 in @micro
+  // CHECK-NEXT: step.kernel @relu "row_wise" inplace [0] blocks [4, 1] workspace [64] {
+  step.kernel @relu "row_wise" inplace [0] blocks [4, 1] workspace [64] {
+  // CHECK-NEXT: ^bb0(%[[A:.*]]: tensor<4x4xf32>):
+  ^bb0(%a: tensor<4x4xf32>):
+    // CHECK-NEXT: %[[B:.*]] = tx.activation relu %[[A]]
+    %b = tx.activation relu %a : tensor<4x4xf32>
+    // CHECK-NEXT: tx.yield %[[B]]
+    tx.yield %b : tensor<4x4xf32>
+  }
+  // CHECK: step.kernel @init "init" blocks [1] segments [0, 16, 1, 2, 0] stddevs [2.000000e-02] {
+  step.kernel @init "init" blocks [1] segments [0, 16, 1, 2, 0] stddevs [2.0e-02] {
+  }
+  // CHECK: step.entry @micro {
+  step.entry @micro {
+    // CHECK-NEXT: step.fill "zero" @x value 0
+    step.fill "zero" @x value 0
+    // CHECK-NEXT: step.launch "blocks.0.relu" @relu [@x, @x, @space] offsets [0, 0, 0] inputs 1
+    step.launch "blocks.0.relu" @relu [@x, @x, @space] offsets [0, 0, 0] inputs 1
+    // CHECK-NEXT: step.gemm "plain" @x, @w, @w.grad m 4 n 4 k 4
+    step.gemm "plain" @x, @w, @w.grad m 4 n 4 k 4
+    // CHECK-NEXT: step.gemm "all" @x transposed, @w transposed, @w.grad accumulate m 4 n 4 k 4
+    step.gemm "all" @x transposed, @w transposed, @w.grad accumulate m 4 n 4 k 4
+  }
+  // CHECK: step.object "x86-64-v4" "\7FELF"
+  step.object "x86-64-v4" "\7FELF"
+}

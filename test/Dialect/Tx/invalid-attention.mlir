@@ -1,0 +1,143 @@
+// RUN: tx-opt %s --split-input-file --verify-diagnostics
+
+// tx.rope_table (C1)
+func.func @f() {
+  // expected-error @+1 {{(C1): both results must be [T, D/2], found 'tensor<8x2xf32>' and 'tensor<8x4xf32>'}}
+  %cos, %sin = tx.rope_table theta 1.0e+04 : tensor<8x2xf32>, tensor<8x4xf32>
+  return
+}
+
+// -----
+
+// tx.rope_table (C2)
+func.func @f() {
+  // expected-error @+1 {{(C2): theta must be positive, found 0}}
+  %cos, %sin = tx.rope_table theta 0.0 : tensor<8x2xf32>, tensor<8x2xf32>
+  return
+}
+
+// -----
+
+// tx.rope (C1): a head of an odd size has no pairs.
+func.func @f(%x: tensor<2x3x12xf32>, %cos: tensor<3x1xf32>) {
+  // expected-error @+1 {{(C1): expects [B, T, N] with an even head_dim that divides N}}
+  %y = tx.rope %x, %cos, %cos half heads 2 head_dim 3 : tensor<2x3x12xf32>, tensor<3x1xf32>
+  return
+}
+
+// -----
+
+// tx.rope (C1): more heads than there are.
+func.func @f(%x: tensor<2x3x12xf32>, %cos: tensor<3x2xf32>) {
+  // expected-error @+1 {{(C1): expects [B, T, N] with an even head_dim that divides N and heads * head_dim <= N, found 'tensor<2x3x12xf32>', heads 4, head_dim 4}}
+  %y = tx.rope %x, %cos, %cos half heads 4 head_dim 4 : tensor<2x3x12xf32>, tensor<3x2xf32>
+  return
+}
+
+// -----
+
+// tx.rope (C2)
+func.func @f(%x: tensor<2x3x12xf32>, %cos: tensor<2x2xf32>) {
+  // expected-error @+1 {{(C2): cos and sin must be [3, 2], found 'tensor<2x2xf32>'}}
+  %y = tx.rope %x, %cos, %cos interleaved heads 2 head_dim 4 : tensor<2x3x12xf32>, tensor<2x2xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C1)
+func.func @f(%qkv: tensor<2x3x28xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads, found 2 and 3}}
+  %y, %lse = tx.attention %qkv heads 3 kv_heads 2 : tensor<2x3x28xf32> -> tensor<2x3x12xf32>, tensor<2x3x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C1)
+func.func @f(%qkv: tensor<2x3x16xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads, found 0 and 2}}
+  %y, %lse = tx.attention %qkv heads 2 kv_heads 0 : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C2)
+func.func @f(%qkv: tensor<2x3x18xf32>) {
+  // expected-error @+1 {{(C2): qkv must be [B, T, (heads + 2 kv_heads) * D], found 'tensor<2x3x18xf32>' for 2 heads and 1 kv_heads}}
+  %y, %lse = tx.attention %qkv heads 2 kv_heads 1 : tensor<2x3x18xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C3)
+func.func @f(%qkv: tensor<2x3x16xf32>) {
+  // expected-error @+1 {{(C3): expects an output of [2, 3, 8] and lse of [2, 2, 3], found 'tensor<2x3x16xf32>' and 'tensor<2x2x3xf32>'}}
+  %y, %lse = tx.attention %qkv heads 2 kv_heads 1 : tensor<2x3x16xf32> -> tensor<2x3x16xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C3)
+func.func @f(%qkv: tensor<2x3x16xf32>) {
+  // expected-error @+1 {{(C3): expects an output of}}
+  %y, %lse = tx.attention %qkv heads 2 kv_heads 1 : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x3x2xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C4): whoever drops needs the generator's seed.
+func.func @f(%qkv: tensor<2x3x16xf32>) {
+  // expected-error @+1 {{(C4): dropout must be in [0, 1) and hyper given if and only if it is positive, found dropout}}
+  %y, %lse = tx.attention %qkv heads 2 kv_heads 1 {dropout = 0.5 : f64} : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention (C4)
+func.func @f(%qkv: tensor<2x3x16xf32>, %hyper: !tx.hyper) {
+  // expected-error @+1 {{(C4): dropout must be in [0, 1)}}
+  %y, %lse = tx.attention %qkv, hyper %hyper heads 2 kv_heads 1 {dropout = 1.0 : f64} : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention_vjp (C1)
+func.func @f(%qkv: tensor<2x3x28xf32>, %y: tensor<2x3x12xf32>, %lse: tensor<2x3x3xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads}}
+  %d = tx.attention_vjp %y, %qkv, %y, %lse heads 3 kv_heads 2 : tensor<2x3x28xf32>, tensor<2x3x12xf32>, tensor<2x3x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention_vjp (C2)
+func.func @f(%qkv: tensor<6x16xf32>, %y: tensor<2x3x8xf32>, %lse: tensor<2x2x3xf32>) {
+  // expected-error @+1 {{(C2): qkv must be [B, T, (heads + 2 kv_heads) * D]}}
+  %d = tx.attention_vjp %y, %qkv, %y, %lse heads 2 kv_heads 1 : tensor<6x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention_vjp (C3)
+func.func @f(%qkv: tensor<2x3x16xf32>, %y: tensor<2x3x8xf32>, %lse: tensor<2x3xf32>) {
+  // expected-error @+1 {{(C3): expects an output of}}
+  %d = tx.attention_vjp %y, %qkv, %y, %lse heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x3xf32>
+  return
+}
+
+// -----
+
+// tx.attention_vjp (C4)
+func.func @f(%qkv: tensor<2x3x16xf32>, %y: tensor<2x3x8xf32>, %lse: tensor<2x2x3xf32>, %hyper: !tx.hyper) {
+  // expected-error @+1 {{(C4): dropout must be in [0, 1) and hyper given if and only if it is positive}}
+  %d = tx.attention_vjp %y, %qkv, %y, %lse, hyper %hyper heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}

@@ -1,0 +1,57 @@
+// RUN: tx-opt %s --split-input-file --verify-diagnostics
+
+// tx.global_norm (C1)
+func.func @f(%hyper: !tx.hyper) {
+  // expected-error @+1 {{(C1): @w does not name a tx.param}}
+  %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
+  return
+}
+
+// -----
+
+// tx.global_norm (C1): a gradient counts once.
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%hyper: !tx.hyper) {
+  // expected-error @+1 {{(C1): @w is named twice}}
+  %stats = tx.global_norm [@w, @w], %hyper : tensor<9xf32>
+  return
+}
+
+// -----
+
+// tx.global_norm (C1)
+func.func @f(%hyper: !tx.hyper) {
+  // expected-error @+1 {{(C1): must name at least one parameter}}
+  %stats = tx.global_norm [], %hyper : tensor<9xf32>
+  return
+}
+
+// -----
+
+// tx.global_norm (C2)
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%hyper: !tx.hyper) {
+  // expected-error @+1 {{(C2): statistics must have 9 elements, found 'tensor<2xf32>'}}
+  %stats = tx.global_norm [@w], %hyper : tensor<2xf32>
+  return
+}
+
+// -----
+
+// tx.adamw (C1)
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%stats: tensor<9xf32>, %hyper: !tx.hyper) {
+  // expected-error @+1 {{(C1): @w is named twice}}
+  tx.adamw [@w, @w], %stats, %hyper : tensor<9xf32>
+  return
+}
+
+// -----
+
+// tx.adamw (C2)
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%stats: tensor<3x3xf32>, %hyper: !tx.hyper) {
+  // expected-error @+1 {{(C2): statistics must have 9 elements, found 'tensor<3x3xf32>'}}
+  tx.adamw [@w], %stats, %hyper : tensor<3x3xf32>
+  return
+}

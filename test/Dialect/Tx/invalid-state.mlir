@@ -1,0 +1,80 @@
+// RUN: tx-opt %s --split-input-file --verify-diagnostics
+
+// tx.param (C1)
+// expected-error @+1 {{(C1): must be a static tensor of f32, found 'tensor<?x4xf32>'}}
+tx.param @w : tensor<?x4xf32> init = zeros(0.0) site = 0
+
+// -----
+
+// tx.param (C1): masters are f32.
+// expected-error @+1 {{(C1): must be a static tensor of f32, found 'tensor<4xbf16>'}}
+tx.param @w : tensor<4xbf16> init = zeros(0.0) site = 0
+
+// -----
+
+// tx.param (C2)
+// expected-error @+1 {{(C2): init = normal with stddev}}
+tx.param @w : tensor<4xf32> init = normal(0.0) site = 0
+
+// -----
+
+// tx.param (C2)
+// expected-error @+1 {{(C2): init = ones with stddev}}
+tx.param @w : tensor<4xf32> init = ones(1.0) site = 0
+
+// -----
+
+// tx.param (C3)
+// expected-error @+1 {{(C3): weight decay needs at least two dimensions, found 'tensor<4xf32>'}}
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0 decay
+
+// -----
+
+// tx.read (C1)
+func.func @f() {
+  // expected-error @+1 {{(C1): @w does not name a tx.param}}
+  %w = tx.read @w value : tensor<4xf32>
+  return
+}
+
+// -----
+
+// tx.read (C1)
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f() {
+  // expected-error @+1 {{(C1): has type 'tensor<5xf32>' but @w has type 'tensor<4xf32>'}}
+  %w = tx.read @w value : tensor<5xf32>
+  return
+}
+
+// -----
+
+// tx.assign (C1)
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%x: tensor<2x2xf32>) {
+  // expected-error @+1 {{(C1): has type 'tensor<2x2xf32>' but @w has type 'tensor<4xf32>'}}
+  tx.assign @w grad, %x : tensor<2x2xf32>
+  return
+}
+
+// -----
+
+// tx.accumulate (C1)
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<4xf32> init = ones(0.0) site = 0
+func.func @f(%x: tensor<2x2xf32>) {
+  // expected-error @+1 {{(C1): has type 'tensor<2x2xf32>' but @w has type 'tensor<4xf32>'}}
+  tx.accumulate @w, %x : tensor<2x2xf32>
+  return
+}
+
+// -----
+
+// tx.init (C1): a function is no parameter.
+func.func @f(%hyper: !tx.hyper) {
+  // expected-error @+1 {{(C1): @f does not name a tx.param}}
+  tx.init @f, %hyper
+  return
+}

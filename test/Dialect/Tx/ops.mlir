@@ -1,0 +1,177 @@
+// RUN: tx-opt %s | tx-opt | FileCheck %s
+// RUN: tx-opt %s --mlir-print-op-generic | tx-opt | FileCheck %s
+
+// Every tx op is read as it is printed.
+
+// CHECK: tx.param @wte.weight : tensor<5x4xf32> init = normal(2.000000e-02) site = 0 decay
+tx.param @"wte.weight" : tensor<5x4xf32> init = normal(2.0e-02) site = 0 decay
+// CHECK: tx.param @blocks.0.attn_norm.weight : tensor<4xf32> init = ones(0.000000e+00) site = 1
+tx.param @"blocks.0.attn_norm.weight" : tensor<4xf32> init = ones(0.0) site = 1
+// CHECK: tx.param @b : tensor<4xf32> init = zeros(0.000000e+00) site = 2
+tx.param @b : tensor<4xf32> init = zeros(0.0) site = 2
+
+// CHECK-LABEL: func.func @state(%{{.*}}: !tx.hyper)
+func.func @state(%hyper: !tx.hyper) {
+  // CHECK-NEXT: tx.init @b, %{{.*}}
+  tx.init @b, %hyper
+  // CHECK-NEXT: tx.read @b value : tensor<4xf32>
+  %w = tx.read @b value : tensor<4xf32>
+  // CHECK-NEXT: tx.read @b grad : tensor<4xf32>
+  %g = tx.read @b grad : tensor<4xf32>
+  // CHECK-NEXT: tx.read @b moment1 : tensor<4xf32>
+  %m = tx.read @b moment1 : tensor<4xf32>
+  // CHECK-NEXT: tx.assign @b moment2, %{{.*}} : tensor<4xf32>
+  tx.assign @b moment2, %m : tensor<4xf32>
+  // CHECK-NEXT: tx.accumulate @b, %{{.*}} : tensor<4xf32>
+  tx.accumulate @b, %g : tensor<4xf32>
+  // CHECK-NEXT: tx.global_norm [@wte.weight, @b], %{{.*}} : tensor<9xf32>
+  %stats = tx.global_norm [@"wte.weight", @b], %hyper : tensor<9xf32>
+  // CHECK-NEXT: tx.adamw [@wte.weight, @b], %{{.*}}, %{{.*}} : tensor<9xf32>
+  tx.adamw [@"wte.weight", @b], %stats, %hyper : tensor<9xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @embedding
+func.func @embedding(%tokens: tensor<2x3xi32>, %w: tensor<5x4xf32>, %p: tensor<3x4xf32>) {
+  // CHECK-NEXT: tx.embedding %{{.*}}, %{{.*}} : tensor<2x3xi32>, tensor<5x4xf32> -> tensor<2x3x4xf32>
+  %x = tx.embedding %tokens, %w : tensor<2x3xi32>, tensor<5x4xf32> -> tensor<2x3x4xf32>
+  // CHECK-NEXT: tx.add_position %{{.*}}, %{{.*}} : tensor<2x3x4xf32>, tensor<3x4xf32>
+  %y = tx.add_position %x, %p : tensor<2x3x4xf32>, tensor<3x4xf32>
+  // CHECK-NEXT: tx.position_vjp %{{.*}} : tensor<2x3x4xf32> -> tensor<3x4xf32>
+  %dp = tx.position_vjp %y : tensor<2x3x4xf32> -> tensor<3x4xf32>
+  // CHECK-NEXT: tx.embedding_vjp %{{.*}}, %{{.*}} : tensor<2x3xi32>, tensor<2x3x4xf32> -> tensor<5x4xf32>
+  %dw = tx.embedding_vjp %tokens, %y : tensor<2x3xi32>, tensor<2x3x4xf32> -> tensor<5x4xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @norm
+func.func @norm(%x: tensor<2x4xf32>, %g: tensor<4xf32>) {
+  // CHECK-NEXT: tx.rms_norm %{{.*}}, %{{.*}} epsilon 1.000000e-05 : tensor<2x4xf32>, tensor<4xf32> -> tensor<2xf32>
+  %y, %r = tx.rms_norm %x, %g epsilon 1.0e-05 : tensor<2x4xf32>, tensor<4xf32> -> tensor<2xf32>
+  // CHECK-NEXT: tx.rms_norm_vjp %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
+  %dx, %dg = tx.rms_norm_vjp %y, %x, %g, %r : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
+  // CHECK-NEXT: tx.layer_norm %{{.*}}, %{{.*}} epsilon 1.000000e-05 : tensor<2x4xf32>, tensor<4xf32> -> tensor<2xf32>, tensor<2xf32>
+  %z, %m, %s = tx.layer_norm %x, %g epsilon 1.0e-05 : tensor<2x4xf32>, tensor<4xf32> -> tensor<2xf32>, tensor<2xf32>
+  // CHECK-NEXT: tx.layer_norm_vjp %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
+  %dz, %dh = tx.layer_norm_vjp %z, %x, %g, %m, %s : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @linear
+func.func @linear(%x: tensor<2x3x4xf32>, %w: tensor<5x4xf32>, %b: tensor<5xf32>) {
+  // CHECK-NEXT: tx.linear %{{.*}}, %{{.*}} : tensor<2x3x4xf32>, tensor<5x4xf32> -> tensor<2x3x5xf32>
+  %y = tx.linear %x, %w : tensor<2x3x4xf32>, tensor<5x4xf32> -> tensor<2x3x5xf32>
+  // CHECK-NEXT: tx.add_bias %{{.*}}, %{{.*}} : tensor<2x3x5xf32>, tensor<5xf32>
+  %z = tx.add_bias %y, %b : tensor<2x3x5xf32>, tensor<5xf32>
+  // CHECK-NEXT: tx.bias_vjp %{{.*}} : tensor<2x3x5xf32> -> tensor<5xf32>
+  %db = tx.bias_vjp %z : tensor<2x3x5xf32> -> tensor<5xf32>
+  // CHECK-NEXT: tx.linear_weight_vjp %{{.*}}, %{{.*}} : tensor<2x3x5xf32>, tensor<2x3x4xf32> -> tensor<5x4xf32>
+  %dw = tx.linear_weight_vjp %z, %x : tensor<2x3x5xf32>, tensor<2x3x4xf32> -> tensor<5x4xf32>
+  // CHECK-NEXT: tx.linear_input_vjp %{{.*}}, %{{.*}} : tensor<2x3x5xf32>, tensor<5x4xf32> -> tensor<2x3x4xf32>
+  %dx = tx.linear_input_vjp %z, %w : tensor<2x3x5xf32>, tensor<5x4xf32> -> tensor<2x3x4xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @attention
+func.func @attention(%qkv: tensor<2x3x16xf32>, %hyper: !tx.hyper) {
+  // CHECK-NEXT: tx.rope_table theta 1.000000e+04 : tensor<3x2xf32>, tensor<3x2xf32>
+  %cos, %sin = tx.rope_table theta 1.0e+04 : tensor<3x2xf32>, tensor<3x2xf32>
+  // CHECK-NEXT: tx.rope %{{.*}}, %{{.*}}, %{{.*}} half heads 3 head_dim 4 : tensor<2x3x16xf32>, tensor<3x2xf32>
+  %r = tx.rope %qkv, %cos, %sin half heads 3 head_dim 4 : tensor<2x3x16xf32>, tensor<3x2xf32>
+  // CHECK-NEXT: tx.rope %{{.*}}, %{{.*}}, %{{.*}} interleaved inverse heads 3 head_dim 4 : tensor<2x3x16xf32>, tensor<3x2xf32>
+  %i = tx.rope %r, %cos, %sin interleaved inverse heads 3 head_dim 4 : tensor<2x3x16xf32>, tensor<3x2xf32>
+  // CHECK-NEXT: %[[Y:.*]], %[[LSE:.*]] = tx.attention %{{.*}} heads 2 kv_heads 1 : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  %y, %lse = tx.attention %i heads 2 kv_heads 1 : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  // CHECK-NEXT: tx.attention %{{.*}}, hyper %{{.*}} heads 2 kv_heads 1 {dropout = 2.500000e-01 : f64, site = 65537 : i32}
+  %z, %lsz = tx.attention %i, hyper %hyper heads 2 kv_heads 1 {dropout = 0.25 : f64, site = 65537 : i32} : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  // CHECK-NEXT: tx.attention_vjp %[[Y]], %{{.*}}, %[[Y]], %[[LSE]] heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  %d = tx.attention_vjp %y, %i, %y, %lse heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  // CHECK-NEXT: tx.attention_vjp %{{.*}}, hyper %{{.*}} heads 2 kv_heads 1 {dropout = 2.500000e-01 : f64, site = 65537 : i32}
+  %e = tx.attention_vjp %z, %i, %z, %lsz, hyper %hyper heads 2 kv_heads 1 {dropout = 0.25 : f64, site = 65537 : i32} : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @pointwise
+func.func @pointwise(%x: tensor<2x8xf32>, %hyper: !tx.hyper) {
+  // CHECK-NEXT: tx.add %{{.*}}, %{{.*}} : tensor<2x8xf32>
+  %a = tx.add %x, %x : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation gelu %
+  %b = tx.activation gelu %a : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation gelu_tanh %
+  %c = tx.activation gelu_tanh %b : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation silu %
+  %d = tx.activation silu %c : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation relu %
+  %e = tx.activation relu %d : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation leaky_relu %{{.*}} : tensor<2x8xf32>
+  %f = tx.activation leaky_relu %e : tensor<2x8xf32>
+  // CHECK-NEXT: tx.activation_vjp leaky_relu %{{.*}}, %{{.*}} : tensor<2x8xf32>
+  %g = tx.activation_vjp leaky_relu %f, %e : tensor<2x8xf32>
+  // CHECK-NEXT: tx.swiglu %{{.*}} : tensor<2x8xf32> -> tensor<2x4xf32>
+  %h = tx.swiglu %g : tensor<2x8xf32> -> tensor<2x4xf32>
+  // CHECK-NEXT: tx.swiglu_vjp %{{.*}}, %{{.*}} : tensor<2x4xf32>, tensor<2x8xf32>
+  %i = tx.swiglu_vjp %h, %g : tensor<2x4xf32>, tensor<2x8xf32>
+  // CHECK-NEXT: tx.dropout %{{.*}}, %{{.*}} p 2.500000e-01 site 65536 : tensor<2x8xf32>
+  %j = tx.dropout %i, %hyper p 0.25 site 65536 : tensor<2x8xf32>
+  // CHECK-NEXT: tx.cast %{{.*}} : tensor<2x8xf32> -> tensor<2x8xbf16>
+  %k = tx.cast %j : tensor<2x8xf32> -> tensor<2x8xbf16>
+  return
+}
+
+// CHECK-LABEL: func.func @loss
+func.func @loss(%x: tensor<2x3x5xf32>, %targets: tensor<2x3xi32>) {
+  // CHECK-NEXT: %[[COUNT:.*]] = tx.target_count %{{.*}} ignore_index -1 : tensor<2x3xi32> -> tensor<f32>
+  %count = tx.target_count %targets ignore_index -1 : tensor<2x3xi32> -> tensor<f32>
+  // CHECK-NEXT: tx.cross_entropy %{{.*}}, %{{.*}} ignore_index -1 : tensor<2x3x5xf32>, tensor<2x3xi32> -> tensor<2x3xf32>, tensor<2x3xf32>
+  %losses, %lse = tx.cross_entropy %x, %targets ignore_index -1 : tensor<2x3x5xf32>, tensor<2x3xi32> -> tensor<2x3xf32>, tensor<2x3xf32>
+  // CHECK-NEXT: %[[LOSS:.*]] = tx.mean_loss %{{.*}}, %[[COUNT]] : tensor<2x3xf32>, tensor<f32> -> tensor<f32>
+  %loss = tx.mean_loss %losses, %count : tensor<2x3xf32>, tensor<f32> -> tensor<f32>
+  // CHECK-NEXT: tx.mean_loss_vjp %[[LOSS]], %[[COUNT]] : tensor<f32>, tensor<f32> -> tensor<2x3xf32>
+  %d = tx.mean_loss_vjp %loss, %count : tensor<f32>, tensor<f32> -> tensor<2x3xf32>
+  // CHECK-NEXT: tx.cross_entropy_vjp %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} ignore_index -1 : tensor<2x3x5xf32>, tensor<2x3xi32>, tensor<2x3xf32>
+  %dx = tx.cross_entropy_vjp %d, %x, %targets, %lse ignore_index -1 : tensor<2x3x5xf32>, tensor<2x3xi32>, tensor<2x3xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @kernels
+func.func @kernels(%x: tensor<2x3x4xf32>, %w: tensor<4x4xf32>, %targets: tensor<2x3xi32>, %qkv: tensor<2x3x16xf32>) {
+  // CHECK-NEXT: tx.kernel row_wise "blocks.0.residual"(%{{.*}}, %{{.*}}) inplace [0] : (tensor<2x3x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
+  // CHECK-NEXT: ^bb0(%[[A:.*]]: tensor<2x3x4xf32>, %[[B:.*]]: tensor<2x3x4xf32>):
+  // CHECK-NEXT: %[[C:.*]] = tx.add %[[A]], %[[B]]
+  // CHECK-NEXT: tx.yield %[[C]] : tensor<2x3x4xf32>
+  %y = tx.kernel row_wise "blocks.0.residual" (%x, %x) inplace [0] : (tensor<2x3x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
+  ^bb0(%a: tensor<2x3x4xf32>, %b: tensor<2x3x4xf32>):
+    %c = tx.add %a, %b : tensor<2x3x4xf32>
+    tx.yield %c : tensor<2x3x4xf32>
+  }
+  // CHECK: tx.kernel matrix_product "product"(%{{.*}}, %{{.*}}) inplace [-1]
+  %z = tx.kernel matrix_product "product" (%y, %w) inplace [-1] : (tensor<2x3x4xf32>, tensor<4x4xf32>) -> tensor<2x3x4xf32> {
+  ^bb0(%a: tensor<2x3x4xf32>, %b: tensor<4x4xf32>):
+    %c = tx.linear %a, %b : tensor<2x3x4xf32>, tensor<4x4xf32> -> tensor<2x3x4xf32>
+    tx.yield %c : tensor<2x3x4xf32>
+  }
+  // CHECK: tx.kernel attention "attn"
+  %o:2 = tx.kernel attention "attn" (%qkv) inplace [-1, -1] : (tensor<2x3x16xf32>) -> (tensor<2x3x8xf32>, tensor<2x2x3xf32>) {
+  ^bb0(%a: tensor<2x3x16xf32>):
+    %b, %lse = tx.attention %a heads 2 kv_heads 1 : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
+    tx.yield %b, %lse : tensor<2x3x8xf32>, tensor<2x2x3xf32>
+  }
+  // CHECK: tx.kernel scatter "wpe"
+  %dp = tx.kernel scatter "wpe" (%z) inplace [-1] : (tensor<2x3x4xf32>) -> tensor<3x4xf32> {
+  ^bb0(%a: tensor<2x3x4xf32>):
+    %b = tx.position_vjp %a : tensor<2x3x4xf32> -> tensor<3x4xf32>
+    tx.yield %b : tensor<3x4xf32>
+  }
+  // CHECK: tx.kernel reduction "loss.count"
+  %count = tx.kernel reduction "loss.count" (%targets) inplace [-1] : (tensor<2x3xi32>) -> tensor<f32> {
+  ^bb0(%a: tensor<2x3xi32>):
+    %b = tx.target_count %a ignore_index -1 : tensor<2x3xi32> -> tensor<f32>
+    tx.yield %b : tensor<f32>
+  }
+  // CHECK: tx.kernel table "rope"() inplace [-1, -1] : () -> (tensor<3x2xf32>, tensor<3x2xf32>) {
+  %t:2 = tx.kernel table "rope" () inplace [-1, -1] : () -> (tensor<3x2xf32>, tensor<3x2xf32>) {
+    %cos, %sin = tx.rope_table theta 1.0e+04 : tensor<3x2xf32>, tensor<3x2xf32>
+    tx.yield %cos, %sin : tensor<3x2xf32>, tensor<3x2xf32>
+  }
+  return
+}
