@@ -1,8 +1,11 @@
 //===- VerifyAutodiff.cpp - Check the autodiff stage's guarantee -----------===//
 //
-// @init, @micro, @update and @eval exist, @forward is gone. For every parameter,
-// @init fills it and @update updates it exactly once, and @micro accumulates its
-// gradient at least once. @eval has no dropout and only reads state.
+// The module is a whole step, which is also what one rank does after shard:
+// 1. @init, @micro, @update and @eval exist, of the types below, each one block
+//    without branches; no other function does.
+// 2. For every parameter, @init fills it and @update updates it exactly once, and
+//    @micro accumulates its gradient at least once.
+// 3. @eval has no dropout and only reads state.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,7 +24,7 @@ namespace {
 /// One error for each broken promise.
 class Check {
 public:
-  explicit Check(ModuleOp module) : module(module) {}
+  Check(ModuleOp module, StringRef stage) : module(module), stage(stage) {}
 
   LogicalResult run() {
     checkFunctions();
@@ -41,9 +44,50 @@ private:
   void checkFunctions() {
     for (StringRef name : {"init", "micro", "update", "eval"})
       if (!module.lookupSymbol<func::FuncOp>(name))
-        error(module) << "has no @" << name << " after autodiff; expected @init, @micro, @update and @eval";
-    if (auto forward = module.lookupSymbol<func::FuncOp>("forward"))
-      error(forward) << "@forward is left after autodiff; @micro takes its place";
+        error(module) << "has no @" << name << " after " << stage
+                      << "; expected @init, @micro, @update and @eval";
+    for (auto function : module.getOps<func::FuncOp>())
+      checkFunction(function);
+  }
+
+  void checkFunction(func::FuncOp function) {
+    StringRef name = function.getSymName();
+    FunctionType type = function.getFunctionType();
+    bool overBatches = name == "micro" || name == "eval";
+    if (!overBatches && name != "init" && name != "update") {
+      error(function) << "@" << name << " is left after " << stage
+                      << "; expected only @init, @micro, @update and @eval";
+      return;
+    }
+    if (!function.getBody().hasOneBlock()) {
+      error(function) << "@" << name << " must have a body without branches, found "
+                      << function.getBody().getBlocks().size() << " blocks";
+      return;
+    }
+    auto isTensor = [](Type t, auto isElement, ArrayRef<int64_t> shape, int64_t rank) {
+      auto tensor = dyn_cast<RankedTensorType>(t);
+      return tensor && tensor.hasStaticShape() && tensor.getRank() == rank &&
+             isElement(tensor.getElementType()) && (shape.empty() || tensor.getShape() == shape);
+    };
+    auto isInt = [](Type t) { return t.isInteger(32); };
+    auto isFloat = [](Type t) { return t.isF32(); };
+    auto isScalar = [&](Type t) { return isTensor(t, isFloat, {}, 0); };
+    Type hyper = tx::HyperType::get(module.getContext());
+    if (overBatches) {
+      if (type.getNumInputs() != 3 || !isTensor(type.getInput(0), isInt, {}, 2) ||
+          type.getInput(1) != type.getInput(0) || type.getInput(2) != hyper || type.getNumResults() != 2 ||
+          !llvm::all_of(type.getResults(), isScalar))
+        error(function) << "@" << name << " has type " << type
+                        << "; expected (tokens, targets, !tx.hyper) -> (loss, count), tokens and targets "
+                           "i32 [B, T], loss and count f32 scalars";
+      return;
+    }
+    bool returnsRight = name == "init"
+                            ? type.getNumResults() == 0
+                            : type.getNumResults() == 1 && isTensor(type.getResult(0), isFloat, {9}, 1);
+    if (type.getInputs() != ArrayRef<Type>{hyper} || !returnsRight)
+      error(function) << "@" << name << " has type " << type << "; expected (!tx.hyper) -> "
+                      << (name == "init" ? "()" : "tensor<9xf32>");
   }
 
   void checkParameters() {
@@ -87,17 +131,20 @@ private:
   }
 
   ModuleOp module;
+  StringRef stage;
   LogicalResult result = success();
 };
 
 struct VerifyAutodiff : impl::VerifyAutodiffBase<VerifyAutodiff> {
   void runOnOperation() override {
     markAllAnalysesPreserved();
-    if (failed(Check(getOperation()).run()))
+    if (failed(verifyWholeStep(getOperation(), "autodiff")))
       signalPassFailure();
   }
 };
 } // namespace
+
+LogicalResult verifyWholeStep(ModuleOp module, StringRef stage) { return Check(module, stage).run(); }
 
 void buildPipeline(OpPassManager &pm) {
   pm.addPass(createBuildEval());

@@ -29,7 +29,13 @@ bool isInPlace(tx::AssignOp assign) {
 
 struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
   void runOnOperation() override {
-    for (auto function : getOperation().getOps<func::FuncOp>())
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      if (!function.getBody().hasOneBlock()) {
+        function.emitOpError() << "must have a body without branches, found "
+                               << function.getBody().getBlocks().size() << " blocks";
+        signalPassFailure();
+        continue;
+      }
       for (Operation &op : function.getBody().front()) {
         if (auto assign = dyn_cast<tx::AssignOp>(op); assign && !isInPlace(assign)) {
           assign.emitOpError() << "is not written in place after fuse";
@@ -41,6 +47,7 @@ struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
           signalPassFailure();
         }
       }
+    }
   }
 };
 } // namespace

@@ -65,6 +65,9 @@ LogicalResult call(func::FuncOp function, State &state, ArrayRef<Datum> argument
     return function.emitOpError() << "has no body to evaluate";
   if (!function.getBody().hasOneBlock())
     return function.emitOpError() << "has several blocks; the oracle evaluates straight-line programs";
+  if (function.getNumArguments() != arguments.size())
+    return function.emitOpError() << "takes " << function.getNumArguments() << " arguments; expected "
+                                  << arguments.size();
   return Frame(state).run(function.getBody().front(), arguments, results);
 }
 

@@ -1,14 +1,13 @@
 //===- VerifyShard.cpp - Check the shard stage's guarantee -----------------===//
 //
-// The module names a mesh that this compiler can build a step for, and still has
-// the four functions of a step.
+// The module names a mesh that this compiler can build a step for. With its one
+// rank, the module is a whole step, as autodiff made it.
 //
 //===----------------------------------------------------------------------===//
 
+#include "txc/Autodiff/Passes.h"
 #include "txc/Shard/Mesh.h"
 #include "txc/Shard/Passes.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 
@@ -34,11 +33,8 @@ struct VerifyShard : impl::VerifyShardBase<VerifyShard> {
                          << " ranks, but the step has no collectives";
       return signalPassFailure();
     }
-    for (StringRef name : {"init", "micro", "update", "eval"})
-      if (!module.lookupSymbol<func::FuncOp>(name)) {
-        module.emitError() << "has no @" << name << " after shard";
-        return signalPassFailure();
-      }
+    if (failed(autodiff::verifyWholeStep(module, "shard")))
+      signalPassFailure();
   }
 };
 } // namespace

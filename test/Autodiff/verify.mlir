@@ -7,17 +7,21 @@ module {
     tx.init @w, %hyper
     return
   }
-  func.func @micro(%g: tensor<4xf32>) {
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @w value : tensor<4xf32>
     tx.accumulate @w, %g : tensor<4xf32>
     tx.accumulate @w, %g : tensor<4xf32>
-    return
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%stats: tensor<9xf32>, %hyper: !tx.hyper) {
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
     tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return
+    return %stats : tensor<9xf32>
   }
-  func.func @eval() {
-    return
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
 }
 
@@ -26,31 +30,60 @@ module {
 // expected-error @+2 {{has no @micro after autodiff; expected @init, @micro, @update and @eval}}
 // expected-error @+1 {{has no @update after autodiff}}
 module {
+  // expected-error @+1 {{@init must have a body without branches, found 0 blocks}}
   func.func private @init()
+  // expected-error @+1 {{@eval must have a body without branches, found 0 blocks}}
   func.func private @eval()
-  // expected-error @+1 {{@forward is left after autodiff; @micro takes its place}}
+  // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @update and @eval}}
   func.func private @forward()
+}
+
+// -----
+
+// The runtime calls these functions, so their types are fixed.
+module {
+  // expected-error @+1 {{@init has type '() -> ()'; expected (!tx.hyper) -> ()}}
+  func.func @init() {
+    return
+  }
+  // expected-error @+1 {{@micro has type '(tensor<6xi32>, tensor<6xi32>, !tx.hyper) -> (tensor<f32>, tensor<f32>)'; expected (tokens, targets, !tx.hyper) -> (loss, count), tokens and targets i32 [B, T], loss and count f32 scalars}}
+  func.func @micro(%tokens: tensor<6xi32>, %targets: tensor<6xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
+  }
+  // expected-error @+1 {{@update has type '(!tx.hyper) -> ()'; expected (!tx.hyper) -> tensor<9xf32>}}
+  func.func @update(%hyper: !tx.hyper) {
+    return
+  }
+  // expected-error @+1 {{@eval has type '(!tx.hyper) -> ()'; expected (tokens, targets, !tx.hyper) -> (loss, count)}}
+  func.func @eval(%hyper: !tx.hyper) {
+    return
+  }
 }
 
 // -----
 
 // A parameter that the loss does not reach would never learn.
 module {
-  // expected-error @+1 {{parameter 'blocks.0.attn.qkv.weight' gets no gradient: the loss does not depend on it}}
-  tx.param @"blocks.0.attn.qkv.weight" : tensor<4xf32> init = zeros(0.0) site = 0
+  // expected-error @+1 {{parameter 'blocks.0.attn.qkv.bias' gets no gradient: the loss does not depend on it}}
+  tx.param @"blocks.0.attn.qkv.bias" : tensor<4xf32> init = zeros(0.0) site = 0
   func.func @init(%hyper: !tx.hyper) {
-    tx.init @"blocks.0.attn.qkv.weight", %hyper
+    tx.init @"blocks.0.attn.qkv.bias", %hyper
     return
   }
-  func.func @micro() {
-    return
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @"blocks.0.attn.qkv.bias" value : tensor<4xf32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%stats: tensor<9xf32>, %hyper: !tx.hyper) {
-    tx.adamw [@"blocks.0.attn.qkv.weight"], %stats, %hyper : tensor<9xf32>
-    return
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@"blocks.0.attn.qkv.bias"], %hyper : tensor<9xf32>
+    tx.adamw [@"blocks.0.attn.qkv.bias"], %stats, %hyper : tensor<9xf32>
+    return %stats : tensor<9xf32>
   }
-  func.func @eval() {
-    return
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
 }
 
@@ -63,19 +96,23 @@ module {
   func.func @init(%hyper: !tx.hyper) {
     return
   }
-  func.func @micro(%g: tensor<4xf32>) {
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @w value : tensor<4xf32>
     tx.accumulate @w, %g : tensor<4xf32>
-    return
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%stats: tensor<9xf32>, %hyper: !tx.hyper) {
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
     // expected-note @+1 {{here}}
     tx.adamw [@w], %stats, %hyper : tensor<9xf32>
     // expected-note @+1 {{here}}
     tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return
+    return %stats : tensor<9xf32>
   }
-  func.func @eval() {
-    return
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
 }
 
@@ -88,21 +125,27 @@ module {
     tx.init @w, %hyper
     return
   }
-  func.func @micro(%g: tensor<4xf32>) {
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @w value : tensor<4xf32>
     tx.accumulate @w, %g : tensor<4xf32>
-    return
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%stats: tensor<9xf32>, %hyper: !tx.hyper) {
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
     tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return
+    return %stats : tensor<9xf32>
   }
-  func.func @eval(%x: tensor<4xf32>, %qkv: tensor<2x3x16xf32>, %hyper: !tx.hyper) {
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %x = tx.read @w value : tensor<4xf32>
+    %qkv = arith.constant dense<0.0> : tensor<2x3x16xf32>
     // expected-error @+1 {{'tx.dropout' drops elements in @eval}}
     %d = tx.dropout %x, %hyper p 0.5 site 7 : tensor<4xf32>
     // expected-error @+1 {{'tx.attention' drops elements in @eval}}
     %y, %lse = tx.attention %qkv, hyper %hyper heads 2 kv_heads 1 {dropout = 0.5 : f64} : tensor<2x3x16xf32> -> tensor<2x3x8xf32>, tensor<2x2x3xf32>
     // expected-error @+1 {{'tx.accumulate' changes state in @eval}}
     tx.accumulate @w, %d : tensor<4xf32>
-    return
+    return %loss, %loss : tensor<f32>, tensor<f32>
   }
 }

@@ -14,3 +14,8 @@ func.func @not_in_place(%g: tensor<4x8xf32>) {
   tx.assign @w grad, %g : tensor<4x8xf32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{must have a body without branches, found 0 blocks}}
+func.func private @micro()

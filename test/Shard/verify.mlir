@@ -1,10 +1,27 @@
 // RUN: tx-opt %s --tx-shard-verify --split-input-file --verify-diagnostics
 
+// One rank does the whole step.
 module attributes {tx.mesh = "dp:1"} {
-  func.func private @init()
-  func.func private @micro()
-  func.func private @update()
-  func.func private @eval()
+  tx.param @w : tensor<4xf32> init = zeros(0.0) site = 0
+  func.func @init(%hyper: !tx.hyper) {
+    tx.init @w, %hyper
+    return
+  }
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @w value : tensor<4xf32>
+    tx.accumulate @w, %g : tensor<4xf32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
+  }
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
+    return %stats : tensor<9xf32>
+  }
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
+  }
 }
 
 // -----
@@ -27,8 +44,12 @@ module attributes {tx.mesh = "dp:2"} {
 
 // -----
 
-// expected-error @+1 {{has no @update after shard}}
+// What is no whole step for one rank is none for a mesh of one.
+// expected-error @+2 {{has no @update after shard}}
+// expected-error @+1 {{has no @eval after shard}}
 module attributes {tx.mesh = "dp:1"} {
+  // expected-error @+1 {{@init must have a body without branches, found 0 blocks}}
   func.func private @init()
+  // expected-error @+1 {{@micro must have a body}}
   func.func private @micro()
 }

@@ -17,6 +17,10 @@ namespace txc::autodiff {
 /// From @forward to @micro, @update and @eval.
 void buildPipeline(mlir::OpPassManager &pm);
 
+/// Checks that `module` is a whole step: what tx-autodiff-verify checks, and what
+/// one rank does after shard. `stage` stands in the errors.
+mlir::LogicalResult verifyWholeStep(mlir::ModuleOp module, llvm::StringRef stage);
+
 /// Attaches the derivative rules (lib/Autodiff/Rules) to the tx ops.
 void registerExternalModels(mlir::DialectRegistry &registry);
 } // namespace txc::autodiff
