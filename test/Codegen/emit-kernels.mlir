@@ -7,7 +7,7 @@
 
 // Pointwise ops become one expression per chunk: one load per input, one store.
 // 40 columns are two vectors of 16 lanes and a masked tail.
-// CHECK-LABEL: func.func @"bias_relu.0"
+// CHECK-LABEL: func.func @bias_relu.0
 // CHECK: llvm.load %{{.*}} : !llvm.ptr -> vector<16xf32>
 // CHECK: llvm.load %{{.*}} : !llvm.ptr -> vector<16xf32>
 // CHECK: arith.addf
@@ -19,7 +19,7 @@
 // CHECK-NOT: store
 // CHECK: return
 // The vectors of x86-64-v3 have 8 lanes, so 40 columns have no tail.
-// V3-LABEL: llvm.func @"bias_relu.0"
+// V3-LABEL: llvm.func @bias_relu.0
 // V3-NOT: masked
 // V3: llvm.return
 // OBJECT: step.kernel @bias_relu "row_wise"
@@ -37,8 +37,8 @@ step.program @pointwise {
 // -----
 
 // A sum over rows has a second phase that adds the blocks' rows of the workspace.
-// CHECK-LABEL: func.func @"bias_vjp.0"
-// CHECK-LABEL: func.func @"bias_vjp.1"
+// CHECK-LABEL: func.func @bias_vjp.0
+// CHECK-LABEL: func.func @bias_vjp.1
 // OBJECT: step.kernel @bias_vjp "row_wise"
 step.program @column_sum {
   step.kernel @bias_vjp "row_wise" inplace [-1] blocks [4, 2] workspace [8192] {

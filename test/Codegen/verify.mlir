@@ -2,6 +2,8 @@
 
 // expected-error @+1 {{must hold one step.object after codegen, found 0}}
 step.program @none {
+  step.kernel @k "row_wise" blocks [1] {
+  }
 }
 
 // -----
