@@ -4,6 +4,8 @@
 // to what describeKernel says for this target.
 //
 // 1. Build one func.func per phase, `<kernel>.<phase>`, in a module of its own.
+//    Kernels that differ only in the sites of their dropout share one function,
+//    which takes the sites as arguments.
 // 2. Lower that module to the LLVM dialect and to LLVM IR, optimise, and write
 //    an ELF object to memory.
 // 3. Attach the object as step.object; empty the kernels.
@@ -15,9 +17,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "EmitPhase.h"
+#include "txc/Codegen/CpuBuilder.h"
 #include "txc/Codegen/Passes.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -28,13 +33,42 @@ namespace txc::codegen {
 
 namespace {
 
-/// `function` with the arguments of txc_cpu_kernel_fn and an empty block.
-func::FuncOp createFunction(OpBuilder &builder, step::KernelOp kernel, int64_t phase) {
-  MLIRContext *context = builder.getContext();
-  Type pointer = LLVM::LLVMPointerType::get(context), i64 = builder.getI64Type();
-  std::string name = (kernel.getSymName() + "." + Twine(phase)).str();
-  auto function = builder.create<func::FuncOp>(kernel.getLoc(), name,
-                                               builder.getFunctionType({pointer, pointer, i64, i64}, {}));
+/// Where an op of a kernel says its site in the counter-based generator.
+constexpr const char *siteName = "site";
+
+/// The sites of a kernel's ops, each once, in order of appearance.
+SmallVector<int32_t> sitesOf(step::KernelOp kernel) {
+  llvm::SmallSetVector<int32_t, 4> sites;
+  kernel.walk([&](Operation *op) {
+    if (auto site = op->getAttrOfType<IntegerAttr>(siteName))
+      sites.insert(static_cast<int32_t>(site.getInt()));
+  });
+  return sites.takeVector();
+}
+
+/// The same for kernels that differ only in their names and sites.
+std::string fingerprint(step::KernelOp kernel, ArrayRef<int32_t> sites) {
+  OwningOpRef<step::KernelOp> copy(cast<step::KernelOp>(kernel->clone()));
+  copy->setSymName("");
+  Type i32 = IntegerType::get(kernel.getContext(), 32);
+  copy->walk([&](Operation *op) {
+    if (auto site = op->getAttrOfType<IntegerAttr>(siteName))
+      op->setAttr(siteName, IntegerAttr::get(i32, llvm::find(sites, static_cast<int32_t>(site.getInt())) -
+                                                      sites.begin()));
+  });
+  std::string text;
+  llvm::raw_string_ostream(text) << copy.get();
+  return text;
+}
+
+/// A function with the arguments of txc_cpu_kernel_fn, then `extra` of i32, and
+/// an empty block.
+func::FuncOp createFunction(OpBuilder &builder, step::KernelOp kernel, const Twine &name, size_t extra = 0) {
+  Type pointer = LLVM::LLVMPointerType::get(builder.getContext()), i64 = builder.getI64Type();
+  SmallVector<Type> types = {pointer, pointer, i64, i64};
+  types.append(extra, builder.getI32Type());
+  auto function =
+      builder.create<func::FuncOp>(kernel.getLoc(), name.str(), builder.getFunctionType(types, {}));
   function.addEntryBlock();
   return function;
 }
@@ -46,6 +80,27 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
 
   LogicalResult buildFunctions(ModuleOp kernels, const CpuTarget &target) {
     OpBuilder builder = OpBuilder::atBlockEnd(kernels.getBody());
+    auto build = [&](step::KernelOp kernel, int64_t phase, const Twine &name, ArrayRef<int32_t> sites) {
+      builder.setInsertionPointToEnd(kernels.getBody());
+      func::FuncOp function = createFunction(builder, kernel, name, sites.size());
+      if (!sites.empty())
+        function->setAttr(CpuBuilder::sitesName, builder.getDenseI32ArrayAttr(sites));
+      LogicalResult result = emitPhase(function, kernel, phase, target);
+      function->removeAttr(CpuBuilder::sitesName);
+      ++numFunctions;
+      return succeeded(result) ? function : func::FuncOp();
+    };
+
+    // Kernels that differ in their sites only share a function that takes them.
+    llvm::StringMap<SmallVector<step::KernelOp>> groups;
+    DenseMap<Operation *, StringRef> groupOf;
+    for (auto kernel : getOperation().getOps<step::KernelOp>())
+      if (SmallVector<int32_t> sites = sitesOf(kernel); !sites.empty()) {
+        auto group = groups.try_emplace(fingerprint(kernel, sites)).first;
+        group->second.push_back(kernel);
+        groupOf[kernel] = group->first();
+      }
+    llvm::StringMap<SmallVector<func::FuncOp>> shared;
     for (auto kernel : getOperation().getOps<step::KernelOp>()) {
       FailureOr<KernelShape> shape = describeKernel(kernel, target);
       if (failed(shape))
@@ -57,11 +112,34 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
                                     << target.level << " takes [" << ArrayRef<int64_t>(shape->blocks)
                                     << "] and [" << ArrayRef<int64_t>(shape->workspaceBytes)
                                     << "]; plan and codegen must be given the same --cpu";
+      StringRef group = groupOf.lookup(kernel);
+      bool isShared = !group.empty() && groups[group].size() > 1;
+      SmallVector<int32_t> sites = isShared ? sitesOf(kernel) : SmallVector<int32_t>();
       for (int64_t phase = 0; phase < static_cast<int64_t>(shape->blocks.size()); ++phase) {
+        std::string entry = (kernel.getSymName() + "." + Twine(phase)).str();
+        if (!isShared) {
+          if (!build(kernel, phase, entry, {}))
+            return failure();
+          continue;
+        }
+        SmallVector<func::FuncOp> &bodies = shared[group];
+        if (static_cast<int64_t>(bodies.size()) <= phase) {
+          func::FuncOp body = build(kernel, phase, entry + ".shared", sites);
+          if (!body)
+            return failure();
+          body->setAttr("llvm.linkage", LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal));
+          body->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
+          bodies.push_back(body);
+        }
         builder.setInsertionPointToEnd(kernels.getBody());
-        if (failed(emitPhase(createFunction(builder, kernel, phase), kernel, phase, target)))
-          return failure();
-        ++numFunctions;
+        func::FuncOp function = createFunction(builder, kernel, entry);
+        builder.setInsertionPointToEnd(&function.getBody().front());
+        SmallVector<Value> arguments(function.getArguments().begin(), function.getArguments().end());
+        for (int32_t site : sites)
+          arguments.push_back(
+              builder.create<arith::ConstantOp>(kernel.getLoc(), builder.getI32IntegerAttr(site)));
+        builder.create<func::CallOp>(kernel.getLoc(), bodies[phase], arguments);
+        builder.create<func::ReturnOp>(kernel.getLoc());
       }
     }
     return success();

@@ -47,3 +47,35 @@ step.program @column_sum {
     tx.yield %b : tensor<512xf32>
   }
 }
+
+// -----
+
+// Kernels that differ only in the site of their dropout share one function.
+// CHECK-LABEL: func.func @first.0.shared
+// CHECK-SAME: i32)
+// CHECK: vector.splat %arg4 : vector<16xi32>
+// CHECK: func.func @first.0
+// CHECK: %[[FIRST:.*]] = arith.constant 3 : i32
+// CHECK: call @first.0.shared({{.*}}, %[[FIRST]])
+// CHECK: func.func @second.0
+// CHECK: %[[SECOND:.*]] = arith.constant 4 : i32
+// CHECK: call @first.0.shared({{.*}}, %[[SECOND]])
+// CHECK-LABEL: func.func @third.0
+// CHECK-NOT: call
+step.program @shared {
+  step.kernel @first "row_wise" inplace [0] blocks [1] {
+  ^bb0(%x: tensor<2x3x40xf32>, %hyper: !tx.hyper):
+    %d = tx.dropout %x, %hyper p 0.1 site 3 : tensor<2x3x40xf32>
+    tx.yield %d : tensor<2x3x40xf32>
+  }
+  step.kernel @second "row_wise" inplace [0] blocks [1] {
+  ^bb0(%x: tensor<2x3x40xf32>, %hyper: !tx.hyper):
+    %d = tx.dropout %x, %hyper p 0.1 site 4 : tensor<2x3x40xf32>
+    tx.yield %d : tensor<2x3x40xf32>
+  }
+  step.kernel @third "row_wise" inplace [0] blocks [1] {
+  ^bb0(%x: tensor<2x3x40xf32>, %hyper: !tx.hyper):
+    %d = tx.dropout %x, %hyper p 0.2 site 5 : tensor<2x3x40xf32>
+    tx.yield %d : tensor<2x3x40xf32>
+  }
+}

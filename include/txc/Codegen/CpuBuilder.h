@@ -48,6 +48,10 @@ public:
   /// Builds at the end of the entry block of a kernel phase.
   CpuBuilder(mlir::func::FuncOp function, const CpuTarget &target);
 
+  /// Attribute of a function whose arguments after the fourth are the values of
+  /// these sites: it is shared by kernels that differ in them.
+  static constexpr const char *sitesName = "tx.sites";
+
   const CpuTarget target;
   const int64_t lanes; ///< floats in a vector register
 
@@ -154,6 +158,9 @@ public:
   };
   /// Reads seed and step; `step` replaces the step if given.
   Generator generator(Value hyper);
+  /// `site` as an i32 scalar. Every use of an op's site must go through this (or
+  /// dropoutKeep, dropoutScale): the function may serve kernels of other sites.
+  Value site(int32_t site);
   /// All words are i32 of one shape; keys are i32 scalars.
   std::array<Value, 4> philox(std::array<Value, 4> counter, Value keyLo, Value keyHi);
   /// The random block of elements `element` (i64 scalar), element + 1, ... one

@@ -213,7 +213,7 @@ private:
     Value low = b.truncTo(element, b.getI32Type());
     Value high = b.truncTo(b.create<arith::ShRUIOp>(element, b.splat(b.i64(32), b.lanes)), b.getI32Type());
     Value word =
-        b.philox({low, high, b.splat(b.i32(op.getSite()), b.lanes), b.splat(generator.stepLo, b.lanes)},
+        b.philox({low, high, b.splat(b.site(op.getSite()), b.lanes), b.splat(generator.stepLo, b.lanes)},
                  generator.seedLo, generator.seedHi)[0];
     double p = op.getDropout().convertToDouble();
     Value drawn = b.create<arith::ShRUIOp>(word, b.intConstant(word, 8));

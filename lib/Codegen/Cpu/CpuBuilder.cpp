@@ -444,10 +444,17 @@ std::array<Value, 4> CpuBuilder::random(const Generator &generator, Value elemen
                 generator.seedHi);
 }
 
+Value CpuBuilder::site(int32_t site) {
+  if (auto sites = function->getAttrOfType<DenseI32ArrayAttr>(sitesName))
+    if (auto it = llvm::find(sites.asArrayRef(), site); it != sites.asArrayRef().end())
+      return function.getArgument(4 + (it - sites.asArrayRef().begin()));
+  return i32(site);
+}
+
 // u >= p on 24-bit integers: w0 >> 8 >= p * 2^24.
 Value CpuBuilder::dropoutKeep(const Generator &generator, Value element, int64_t lanes, int32_t site,
                               double p, int64_t bound) {
-  Value word = random(generator, element, lanes, i32(site), bound)[0];
+  Value word = random(generator, element, lanes, this->site(site), bound)[0];
   Value u = create<arith::ShRUIOp>(word, intConstant(word, 8));
   return icmp(arith::CmpIPredicate::uge, u, intConstant(u, static_cast<int64_t>(std::ceil(p * 16777216.0))));
 }
