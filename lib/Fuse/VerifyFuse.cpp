@@ -2,9 +2,11 @@
 //
 // Every computation is inside a tx.kernel; outside are only state, updates and
 // constants that a function returns. An assigned gradient is written in place.
+// The module still has the functions of a step, and no other.
 //
 //===----------------------------------------------------------------------===//
 
+#include "txc/Dialect/Tx/StepFunctions.h"
 #include "txc/Fuse/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -29,25 +31,21 @@ bool isInPlace(tx::AssignOp assign) {
 
 struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
   void runOnOperation() override {
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      if (!function.getBody().hasOneBlock()) {
-        function.emitOpError() << "must have a body without branches, found "
-                               << function.getBody().getBlocks().size() << " blocks";
-        signalPassFailure();
-        continue;
-      }
-      for (Operation &op : function.getBody().front()) {
+    bool ok = true;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (Operation &op : function.getOps()) {
         if (auto assign = dyn_cast<tx::AssignOp>(op); assign && !isInPlace(assign)) {
           assign.emitOpError() << "is not written in place after fuse";
-          signalPassFailure();
+          ok = false;
         }
         if (!isa<tx::KernelOp, tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp,
                  arith::ConstantOp, func::ReturnOp>(op)) {
           op.emitOpError() << "is outside of a tx.kernel after fuse";
-          signalPassFailure();
+          ok = false;
         }
       }
-    }
+    if (!ok || failed(tx::verifyStepFunctions(getOperation(), "fuse")))
+      signalPassFailure();
   }
 };
 } // namespace

@@ -31,9 +31,9 @@ module {
 // expected-error @+1 {{has no @update after autodiff}}
 module {
   // expected-error @+1 {{@init must have a body without branches, found 0 blocks}}
-  func.func private @init()
+  func.func private @init(!tx.hyper)
   // expected-error @+1 {{@eval must have a body without branches, found 0 blocks}}
-  func.func private @eval()
+  func.func private @eval(tensor<2x3xi32>, tensor<2x3xi32>, !tx.hyper) -> (tensor<f32>, tensor<f32>)
   // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @update and @eval}}
   func.func private @forward()
 }

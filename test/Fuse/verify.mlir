@@ -17,5 +17,18 @@ func.func @not_in_place(%g: tensor<4x8xf32>) {
 
 // -----
 
-// expected-error @+1 {{must have a body without branches, found 0 blocks}}
-func.func private @micro()
+// plan makes an entry of each function of the step.
+// expected-error @+2 {{has no @update after fuse; expected @init, @micro, @update and @eval}}
+// expected-error @+1 {{has no @eval after fuse}}
+module {
+  // expected-error @+1 {{@init must have a body without branches, found 0 blocks}}
+  func.func private @init(!tx.hyper)
+  // expected-error @+1 {{@micro has type '() -> ()'; expected (tokens, targets, !tx.hyper) -> (loss, count)}}
+  func.func @micro() {
+    return
+  }
+  // expected-error @+1 {{@other is left after fuse}}
+  func.func @other() {
+    return
+  }
+}

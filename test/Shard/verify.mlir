@@ -49,7 +49,7 @@ module attributes {tx.mesh = "dp:2"} {
 // expected-error @+1 {{has no @eval after shard}}
 module attributes {tx.mesh = "dp:1"} {
   // expected-error @+1 {{@init must have a body without branches, found 0 blocks}}
-  func.func private @init()
-  // expected-error @+1 {{@micro must have a body}}
+  func.func private @init(!tx.hyper)
+  // expected-error @+1 {{@micro has type '() -> ()'; expected (tokens, targets, !tx.hyper)}}
   func.func private @micro()
 }

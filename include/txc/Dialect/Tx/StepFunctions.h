@@ -1,0 +1,23 @@
+//===- StepFunctions.h - The functions that make a step --------------------===//
+//
+// From autodiff to fuse a module is one whole step:
+//   @init(%hyper)
+//   @micro(%tokens, %targets, %hyper) -> (loss, count)
+//   @update(%hyper) -> tensor<9xf32>
+//   @eval(%tokens, %targets, %hyper) -> (loss, count)
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_DIALECT_TX_STEPFUNCTIONS_H
+#define TXC_DIALECT_TX_STEPFUNCTIONS_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace txc::tx {
+
+/// Checks that `module` has these functions and no other, of these types, each
+/// one block without branches. `stage` stands in the errors, one per culprit.
+mlir::LogicalResult verifyStepFunctions(mlir::ModuleOp module, llvm::StringRef stage);
+
+} // namespace txc::tx
+
+#endif // TXC_DIALECT_TX_STEPFUNCTIONS_H
