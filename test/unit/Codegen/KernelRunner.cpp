@@ -26,7 +26,10 @@ KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) 
     return;
   auto kernelIn = [](Operation *root) {
     step::KernelOp found;
-    root->walk([&](step::KernelOp op) { found = op; });
+    root->walk([&](step::KernelOp op) {
+      if (op.getSymName() == "k")
+        found = op;
+    });
     return found;
   };
   std::string message;
@@ -35,13 +38,20 @@ KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) 
     error = message;
     return;
   }
-  step::KernelOp op = kernelIn(*module);
-  auto described = codegen::describeKernel(op, *target);
-  if (failed(described))
+  bool described = true;
+  module->walk([&](step::KernelOp op) {
+    auto shape = codegen::describeKernel(op, *target);
+    if (failed(shape)) {
+      described = false;
+      return;
+    }
+    op.setBlocks(shape->blocks);
+    op.setWorkspace(shape->workspaceBytes);
+    if (op.getSymName() == "k")
+      kernelShape = *shape;
+  });
+  if (!described)
     return;
-  kernelShape = *described;
-  op.setBlocks(kernelShape.blocks);
-  op.setWorkspace(kernelShape.workspaceBytes);
   source = OwningOpRef<Operation *>(module->getOperation()->clone());
   original = kernelIn(*source);
 
@@ -78,6 +88,14 @@ KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) 
     }
     functions.push_back(symbol->toPtr<txc_cpu_kernel_fn>());
   }
+}
+
+std::string KernelRunner::verifyRenamed(llvm::StringRef name) {
+  compiled->walk([&](step::KernelOp op) { op.setSymName(name); });
+  PassManager pm(ctx.get());
+  pm.addNestedPass<step::ProgramOp>(codegen::createVerifyCodegen());
+  (void)pm.run(compiled.get());
+  return std::exchange(error, "");
 }
 
 std::vector<Bytes> KernelRunner::run(const std::vector<Bytes> &buffers, unsigned numResults,

@@ -34,7 +34,8 @@ template <typename T> std::vector<T> valuesOf(const Bytes &bytes) {
 
 class KernelRunner {
 public:
-  /// `kernel` is the text of one step.kernel named @k; `level` as --cpu.
+  /// `kernel` is the text of a step.kernel named @k, perhaps with others before it;
+  /// `level` as --cpu.
   explicit KernelRunner(const std::string &kernel, const std::string &level = "");
   bool ok() const { return error.empty(); }
 
@@ -50,8 +51,11 @@ public:
   /// Returns all buffers; sets `error` if a guard was overwritten.
   std::vector<Bytes> run(const std::vector<Bytes> &buffers, unsigned numResults,
                          const std::vector<int> &shares, Split split = Split::Once);
-  /// The same buffers again and again, for timing; returns the arena.
+  /// The machine code of a phase.
   txc_cpu_kernel_fn function(unsigned phase) const { return functions[phase]; }
+
+  /// What tx-codegen-verify says after @k got another name.
+  std::string verifyRenamed(llvm::StringRef name);
 
   std::string error;
 

@@ -238,6 +238,13 @@ TEST(Refused, KernelWithoutBody) {
   EXPECT_NE(KernelRunner("step.kernel @k \"row_wise\" {}").error.find("has no body"), std::string::npos);
 }
 
+// The verifier finds a kernel whose code is missing.
+TEST(Refused, ObjectWithoutAKernel) {
+  KernelRunner runner("step.kernel @k \"adamw\" inplace [2, 3, 4, 5] segments [0, 4, 0, 0, 0] {}");
+  ASSERT_TRUE(runner.ok()) << runner.error;
+  EXPECT_NE(runner.verifyRenamed("gone").find("has no function 'gone.0' in the object"), std::string::npos);
+}
+
 TEST(Refused, DoubleTensors) {
   EXPECT_NE(KernelRunner(R"(step.kernel @k "row_wise" inplace [-1] {
     ^bb0(%x: tensor<2x3x4xf64>):

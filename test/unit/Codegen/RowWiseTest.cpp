@@ -275,3 +275,20 @@ TEST(RowWise, Rope) {
         return;
     }
 }
+
+// The code is that of @other, called with the sites of @k.
+TEST(RowWise, DropoutWithSharedCode) {
+  checkWidths(R"(
+    step.kernel @other "row_wise" inplace [0] {
+      ^bb0(%x: tensor<$Bx$Tx$Nxf32>, %hyper: !tx.hyper):
+        %d = tx.dropout %x, %hyper p 0.3 site 1 : tensor<$Bx$Tx$Nxf32>
+        %e = tx.dropout %d, %hyper p 0.3 site 2 : tensor<$Bx$Tx$Nxf32>
+        tx.yield %e : tensor<$Bx$Tx$Nxf32>
+    }
+    step.kernel @k "row_wise" inplace [0] {
+      ^bb0(%x: tensor<$Bx$Tx$Nxf32>, %hyper: !tx.hyper):
+        %d = tx.dropout %x, %hyper p 0.3 site 65537 : tensor<$Bx$Tx$Nxf32>
+        %e = tx.dropout %d, %hyper p 0.3 site 65538 : tensor<$Bx$Tx$Nxf32>
+        tx.yield %e : tensor<$Bx$Tx$Nxf32>
+    })");
+}
