@@ -9,8 +9,7 @@ set -euo pipefail
 build_packages=(
   g++ cmake ninja-build ccache git python3 curl ca-certificates
   libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools lld-19 zlib1g-dev libzstd-dev
-  libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libssl-dev
-  libdnnl-dev libopenblas-openmp-dev
+  libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libdnnl-dev
 )
 test_packages=(libgtest-dev python3-numpy python3-torch)
 

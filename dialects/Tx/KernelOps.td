@@ -5,7 +5,7 @@
 include "Tx/TxBase.td"
 
 def Tx_KernelOp : Tx_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,
-    SingleBlockImplicitTerminator<"YieldOp">]> {
+    SingleBlockImplicitTerminator<"YieldOp">, DeclareOpInterfaceMethods<Tx_BytesOpInterface>]> {
   let summary = "Groups pure ops that become one kernel or one library call";
   let description = [{
     Made by `fuse`. The body computes on block arguments that stand for the

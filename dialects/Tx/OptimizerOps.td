@@ -4,7 +4,7 @@
 
 include "Tx/TxBase.td"
 
-def Tx_GlobalNormOp : Tx_Op<"global_norm"> {
+def Tx_GlobalNormOp : Tx_Op<"global_norm", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]> {
   let summary = "Norm, clip factor and statistics of all gradients, in one pass";
   let description = [{
     Over g = grad * hyper.grad_scale of all elements of the named parameters, in
@@ -24,7 +24,7 @@ def Tx_GlobalNormOp : Tx_Op<"global_norm"> {
   let hasVerifier = 1;
 }
 
-def Tx_AdamwOp : Tx_Op<"adamw"> {
+def Tx_AdamwOp : Tx_Op<"adamw", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]> {
   let summary = "Updates parameters by AdamW and zeroes their gradients";
   let description = [{
     For each named parameter w with gradient g and moments m, v (Loshchilov and

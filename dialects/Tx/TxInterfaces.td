@@ -8,7 +8,7 @@ include "mlir/IR/OpBase.td"
 //   lib/Autodiff/Rules  DifferentiableOpInterface
 //   lib/Interp/Rules    InterpretableOpInterface
 // and by the ops themselves (lib/Dialect/Tx):
-//   FlopsOpInterface, RowWiseOpInterface
+//   FlopsOpInterface, BytesOpInterface, RowWiseOpInterface
 
 def Tx_DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
   let cppNamespace = "::txc::tx";
@@ -50,6 +50,20 @@ def Tx_FlopsOpInterface : OpInterface<"FlopsOpInterface"> {
       "uint64_t", "getFlopsFull", (ins)>,
     InterfaceMethod<"With attention over the visible pairs only, T(T+1)/2 of them.",
       "uint64_t", "getFlopsCausal", (ins), "", [{ return $_op.getFlopsFull(); }]>
+  ];
+}
+
+def Tx_BytesOpInterface : OpInterface<"BytesOpInterface"> {
+  let cppNamespace = "::txc::tx";
+  let description = [{
+    Bytes that a kernel must move between memory and the machine if it reads each
+    input once and writes each output once: the floor of its time is the larger
+    of its FLOPs over the peak rate and these bytes over the bandwidth. Of a table
+    of which rows are looked up, only those rows count.
+  }];
+  let methods = [
+    InterfaceMethod<"Bytes read from inputs.", "uint64_t", "getBytesRead", (ins)>,
+    InterfaceMethod<"Bytes written to outputs.", "uint64_t", "getBytesWritten", (ins)>
   ];
 }
 

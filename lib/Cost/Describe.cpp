@@ -61,6 +61,15 @@ int64_t getTokensPerMicroBatch(step::ProgramOp program) {
 
 namespace {
 
+/// What the entry's commands read and write, each input and output once.
+int64_t getBytesMoved(step::EntryOp entry) {
+  int64_t bytes = 0;
+  for (Operation &command : entry.getBody().front())
+    if (auto attribute = command.getAttrOfType<IntegerAttr>("bytes"))
+      bytes += attribute.getInt();
+  return bytes;
+}
+
 json::Object describeParameters(ModuleOp module, ArrayRef<LedgerLine> ledger, int64_t tokens) {
   int64_t total = 0, positions = 0;
   json::Array list;
@@ -221,7 +230,8 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
   for (auto entry : program.getOps<step::EntryOp>())
     entries.push_back(
         json::Object{{"name", entry.getSymName()},
-                     {"commands", plan::numberCommands(program, entry).back()}});
+                     {"commands", plan::numberCommands(program, entry).back()},
+                     {"bytes_moved", getBytesMoved(entry)}});
   object["entries"] = std::move(entries);
   json::Array kernels;
   for (auto kernel : program.getOps<step::KernelOp>())
@@ -261,6 +271,19 @@ int64_t integerOf(const json::Object &object, StringRef key) { return object.get
 
 void printLine(llvm::raw_ostream &os, StringRef label, const Twine &value) {
   os << "  " << llvm::left_justify(label, 28) << value << '\n';
+}
+
+void printEntries(const json::Object &description, llvm::raw_ostream &os) {
+  const json::Array *entries = description.getArray("entries");
+  if (!entries)
+    return;
+  os << "\nEntries\n  " << llvm::left_justify("name", 26) << llvm::right_justify("commands", 10)
+     << llvm::right_justify("bytes moved", 22) << '\n';
+  for (const json::Value &value : *entries)
+    if (const json::Object *entry = value.getAsObject())
+      os << "  " << llvm::left_justify(stringOf(*entry, "name"), 26)
+         << llvm::right_justify(grouped(integerOf(*entry, "commands")), 10)
+         << llvm::right_justify(grouped(integerOf(*entry, "bytes_moved")), 22) << '\n';
 }
 
 void printLedger(const json::Object &description, llvm::raw_ostream &os) {
@@ -383,6 +406,7 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
   }
   if (const json::Object *config = description.getObject("config"))
     printConfig(*config, os);
+  printEntries(description, os);
   printLedger(description, os);
   printBuffers(description, os);
 }

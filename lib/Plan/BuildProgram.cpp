@@ -11,8 +11,8 @@
 //    of the entry's result, or a new activation.
 //
 // Guarantees: one step.program; functions are gone; tx.param symbols stay for
-// the metadata. FLOPs stand on the commands (`op`, `flops_full`,
-// `flops_causal`).
+// the metadata. FLOPs and bytes moved stand on the commands (`op`,
+// `flops_full`, `flops_causal`, `bytes`).
 //
 //===----------------------------------------------------------------------===//
 
@@ -202,16 +202,18 @@ private:
       if (!places.count(norm.getStats()))
         return norm.emitOpError() << "must be a result of the function";
       step::KernelOp kernel = addSegmentKernel("global_norm", norm.getParams());
-      addLaunch(norm.getLoc(), "global_norm", kernel,
-                {places[norm.getHyper()], Place{firstOfState[1]}, places[norm.getStats()]}, 2);
+      setBytes(addLaunch(norm.getLoc(), "global_norm", kernel,
+                         {places[norm.getHyper()], Place{firstOfState[1]}, places[norm.getStats()]}, 2),
+               norm);
       return success();
     }
     if (auto adamw = dyn_cast<tx::AdamwOp>(op)) {
       step::KernelOp kernel = addSegmentKernel("adamw", adamw.getParams());
-      addLaunch(adamw.getLoc(), "adamw", kernel,
-                {places[adamw.getHyper()], places[adamw.getStats()], Place{firstOfState[0]},
-                 Place{firstOfState[1]}, Place{firstOfState[2]}, Place{firstOfState[3]}},
-                2);
+      setBytes(addLaunch(adamw.getLoc(), "adamw", kernel,
+                         {places[adamw.getHyper()], places[adamw.getStats()], Place{firstOfState[0]},
+                          Place{firstOfState[1]}, Place{firstOfState[2]}, Place{firstOfState[3]}},
+                         2),
+               adamw);
       return success();
     }
     if (op->hasTrait<OpTrait::IsTerminator>())
@@ -272,6 +274,10 @@ private:
                                           numInputs);
   }
 
+  void setBytes(Operation *command, tx::BytesOpInterface op) {
+    command->setAttr("bytes", builder.getI64IntegerAttr(op.getBytesRead() + op.getBytesWritten()));
+  }
+
   /// The name of the buffer for what `yielded` computes.
   std::string bufferName(Value yielded) {
     auto result = cast<OpResult>(yielded);
@@ -315,8 +321,7 @@ private:
                              : addLaunch(kernel.getLoc(), kernel.getName(), getKernel(kernel), args,
                                          kernel.getInputs().size())
                                    .getOperation();
-    if (!command)
-      return failure();
+    setBytes(command, kernel);
     kernel.getBody().walk([&](tx::FlopsOpInterface op) {
       command->setAttr("op", builder.getStringAttr(op->getName().stripDialect()));
       command->setAttr("flops_full", builder.getI64IntegerAttr(op.getFlopsFull()));

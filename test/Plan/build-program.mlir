@@ -48,13 +48,15 @@ module @model {
     %w = tx.read @w value : tensor<8x8xf32>
     %old = tx.read @w grad : tensor<8x8xf32>
     %g = tx.read @g value : tensor<8xf32>
-    // CHECK: step.launch "x" @embedding [@tokens, @w, @"micro/x"] offsets [0, 0, 0] inputs 2
+    // Of the table only the rows that are looked up count: 24 + 192 + 192 bytes.
+    // CHECK: step.launch "x" @embedding [@tokens, @w, @"micro/x"] offsets [0, 0, 0] inputs 2 {bytes = 408
     %x = tx.kernel row_wise "x" (%tokens, %w) inplace [-1] : (tensor<2x3xi32>, tensor<8x8xf32>) -> tensor<2x3x8xf32> {
     ^bb0(%a0: tensor<2x3xi32>, %a1: tensor<8x8xf32>):
       %r = tx.embedding %a0, %a1 : tensor<2x3xi32>, tensor<8x8xf32> -> tensor<2x3x8xf32> loc("x")
       tx.yield %r : tensor<2x3x8xf32>
     }
     // CHECK: step.gemm "p" @"micro/x", @w transposed, @"micro/p" m 6 n 8 k 8
+    // CHECK-SAME: bytes = 640
     // CHECK-SAME: flops_causal = 768
     // CHECK-SAME: flops_full = 768
     // CHECK-SAME: op = "linear"

@@ -1,0 +1,59 @@
+//===- Bytes.cpp - Bytes that kernels move ---------------------------------===//
+//
+// The BytesOpInterface of what becomes a command: each input read once, each
+// output written once.
+//
+//===----------------------------------------------------------------------===//
+
+#include "txc/Dialect/Tx/Tx.h"
+
+using namespace mlir;
+using namespace txc::tx;
+
+static uint64_t bytesOf(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? tensor.getNumElements() * ((tensor.getElementTypeBitWidth() + 7) / 8) : 0;
+}
+
+/// The bytes that the body reads of the tensor behind `argument`: of a table
+/// that is only looked up, one row per token.
+static uint64_t bytesRead(BlockArgument argument) {
+  uint64_t lookedUp = 0;
+  for (OpOperand &use : argument.getUses()) {
+    auto embedding = dyn_cast<EmbeddingOp>(use.getOwner());
+    if (!embedding || embedding.getTable() != argument)
+      return bytesOf(argument.getType());
+    lookedUp += bytesOf(embedding.getResult().getType());
+  }
+  return lookedUp;
+}
+
+uint64_t KernelOp::getBytesRead() {
+  uint64_t bytes = 0;
+  for (BlockArgument argument : getBody().front().getArguments())
+    bytes += bytesRead(argument);
+  return bytes;
+}
+
+uint64_t KernelOp::getBytesWritten() {
+  uint64_t bytes = 0;
+  for (Type type : getResultTypes())
+    bytes += bytesOf(type);
+  return bytes;
+}
+
+/// Bytes of one tensor of each named parameter.
+static uint64_t bytesOfParams(Operation *op, ArrayAttr params) {
+  uint64_t bytes = 0;
+  for (auto name : params.getAsRange<FlatSymbolRefAttr>())
+    if (auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, name))
+      bytes += bytesOf(param.getType());
+  return bytes;
+}
+
+uint64_t GlobalNormOp::getBytesRead() { return bytesOfParams(*this, getParams()); }
+uint64_t GlobalNormOp::getBytesWritten() { return bytesOf(getStats().getType()); }
+
+// Value, gradient and both moments are read and written; the gradient as zero.
+uint64_t AdamwOp::getBytesRead() { return 4 * bytesOfParams(*this, getParams()); }
+uint64_t AdamwOp::getBytesWritten() { return 4 * bytesOfParams(*this, getParams()); }
