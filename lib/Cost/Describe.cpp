@@ -228,10 +228,9 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
   object["buffers"] = describeBuffers(program);
   json::Array entries;
   for (auto entry : program.getOps<step::EntryOp>())
-    entries.push_back(
-        json::Object{{"name", entry.getSymName()},
-                     {"commands", plan::numberCommands(program, entry).back()},
-                     {"bytes_moved", getBytesMoved(entry)}});
+    entries.push_back(json::Object{{"name", entry.getSymName()},
+                                   {"commands", plan::numberCommands(program, entry).back()},
+                                   {"bytes_moved", getBytesMoved(entry)}});
   object["entries"] = std::move(entries);
   json::Array kernels;
   for (auto kernel : program.getOps<step::KernelOp>())

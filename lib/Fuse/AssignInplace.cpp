@@ -77,10 +77,10 @@ void assignInplace(tx::KernelOp kernel) {
       for (auto [number, input] : llvm::enumerate(kernel.getInputs())) {
         auto producer = input.getDefiningOp<tx::KernelOp>();
         bool lastUse = producer && llvm::all_of(input.getUses(), [&](OpOperand &use) {
-          Operation *user = use.getOwner();
-          return user == kernel ? use.getOperandNumber() == number
-                                : !isa<func::ReturnOp>(user) && user->isBeforeInBlock(kernel);
-        });
+                         Operation *user = use.getOwner();
+                         return user == kernel ? use.getOperandNumber() == number
+                                               : !isa<func::ReturnOp>(user) && user->isBeforeInBlock(kernel);
+                       });
         if (!lastUse || input.getType() != kernel.getResult(i).getType() || taken.contains(number) ||
             !readAsRows(body.getArgument(number)))
           continue;

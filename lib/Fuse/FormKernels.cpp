@@ -297,6 +297,8 @@ void emitKernel(OpBuilder &builder, ArrayRef<Operation *> ops, tx::KernelKind ki
 
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
   LogicalResult formKernels(func::FuncOp function) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitOpError() << "must have a body of one block to form kernels";
     Block &block = function.getBody().front();
     Grouping grouping(block);
     for (unsigned i = 0; i < grouping.size(); ++i) {

@@ -20,7 +20,7 @@ using namespace mlir;
 namespace txc::pipeline {
 
 static const StageInfo stages[] = {
-#define TXC_STAGE(Enumerator, word, requires_, guarantees, summary)                                                \
+#define TXC_STAGE(Enumerator, word, requires_, guarantees, summary)                                          \
   {Stage::Enumerator, word, requires_, guarantees, summary},
 #include "txc/Pipeline/Stages.def"
 };

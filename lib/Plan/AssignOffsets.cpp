@@ -48,7 +48,8 @@ std::pair<SmallVector<int64_t>, int64_t> place(ArrayRef<Lifetime> lifetimes, Arr
     }
     offsets[i] = offset;
     end = std::max(end, offset + size);
-    placed.insert(llvm::upper_bound(placed, offset, [&](int64_t o, unsigned j) { return o < offsets[j]; }), i);
+    placed.insert(llvm::upper_bound(placed, offset, [&](int64_t o, unsigned j) { return o < offsets[j]; }),
+                  i);
   }
   return {offsets, end};
 }

@@ -94,12 +94,13 @@ private:
   LogicalResult addTokens() {
     for (auto function : module.getOps<func::FuncOp>()) {
       unsigned number = 0;
-      for (BlockArgument argument : function.getArguments()) {
-        auto type = dyn_cast<RankedTensorType>(argument.getType());
+      for (Type argument : function.getArgumentTypes()) {
+        auto type = dyn_cast<RankedTensorType>(argument);
         if (!type)
           continue;
         if (number > 1 || (tokenType && tokenType != type))
-          return function.emitOpError() << "must take tokens and targets of one type, as every other function";
+          return function.emitOpError()
+                 << "must take tokens and targets of one type, as every other function";
         tokenType = type;
         ++number;
       }
@@ -136,6 +137,8 @@ private:
   }
 
   LogicalResult addEntry(func::FuncOp function) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitOpError() << "must have a body of one block to become an entry";
     places.clear();
     std::string name = function.getSymName().str();
     symbols.insert(name);
@@ -225,8 +228,8 @@ private:
     SmallVector<Attribute> params =
         llvm::map_to_vector(inits, [](tx::InitOp op) -> Attribute { return op.getParamAttr(); });
     step::KernelOp kernel = addSegmentKernel("init", builder.getArrayAttr(params));
-    addLaunch(inits.front().getLoc(), "init", kernel, {places[inits.front().getHyper()], Place{firstOfState[0]}},
-              1);
+    addLaunch(inits.front().getLoc(), "init", kernel,
+              {places[inits.front().getHyper()], Place{firstOfState[0]}}, 1);
     for (tx::InitOp init : inits)
       for (tx::State state : {tx::State::Grad, tx::State::Moment1, tx::State::Moment2}) {
         FlatSymbolRefAttr buffer = stateBuffer(init.getParamAttr(), state);
@@ -241,16 +244,17 @@ private:
     for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
       const Segment &segment = segments[name.getValue()];
       tx::ParamOp param = segment.param;
-      table.append({segment.begin, segment.size, param.getDecay() ? 1 : 0, static_cast<int64_t>(param.getInit()),
-                    static_cast<int64_t>(param.getSite())});
+      table.append({segment.begin, segment.size, param.getDecay() ? 1 : 0,
+                    static_cast<int64_t>(param.getInit()), static_cast<int64_t>(param.getSite())});
       stddevs.push_back(param.getStddev().convertToDouble());
     }
     if (kind != "init")
       stddevs.clear();
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(entry);
-    auto kernel = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
-                                                 ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs);
+    auto kernel =
+        builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
+                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs);
     builder.createBlock(&kernel.getBody());
     return kernel;
   }
@@ -270,8 +274,8 @@ private:
       buffers.push_back(place.buffer);
       offsets.push_back(place.offset);
     }
-    return builder.create<step::LaunchOp>(loc, name, kernel.getSymName(), builder.getArrayAttr(buffers), offsets,
-                                          numInputs);
+    return builder.create<step::LaunchOp>(loc, name, kernel.getSymName(), builder.getArrayAttr(buffers),
+                                          offsets, numInputs);
   }
 
   void setBytes(Operation *command, tx::BytesOpInterface op) {
@@ -282,9 +286,9 @@ private:
   std::string bufferName(Value yielded) {
     auto result = cast<OpResult>(yielded);
     std::string path = tx::getPath(result.getOwner());
-    std::string name = (entry.getSymName() + "/" +
-                        (path.empty() ? result.getOwner()->getName().stripDialect().str() : path))
-                           .str();
+    std::string name =
+        (entry.getSymName() + "/" + (path.empty() ? result.getOwner()->getName().stripDialect().str() : path))
+            .str();
     if (result.getOwner()->getName().getStringRef().ends_with("_vjp"))
       name += ".grad";
     if (result.getResultNumber())
@@ -309,18 +313,18 @@ private:
           return kernel.emitOpError() << "writes a result of the function in place";
         place = args[operand];
       } else if (!place.buffer) {
-        place = {addBuffer(bufferName(yield->getOperand(result.getResultNumber())), step::BufferKind::Activation,
-                           cast<RankedTensorType>(result.getType()),
+        place = {addBuffer(bufferName(yield->getOperand(result.getResultNumber())),
+                           step::BufferKind::Activation, cast<RankedTensorType>(result.getType()),
                            FlatSymbolRefAttr::get(entry.getSymNameAttr()))};
       }
       places[result] = place;
       args.push_back(place);
     }
-    Operation *command = kernel.getKind() == tx::KernelKind::MatrixProduct
-                             ? addGemm(kernel, args)
-                             : addLaunch(kernel.getLoc(), kernel.getName(), getKernel(kernel), args,
-                                         kernel.getInputs().size())
-                                   .getOperation();
+    Operation *command =
+        kernel.getKind() == tx::KernelKind::MatrixProduct
+            ? addGemm(kernel, args)
+            : addLaunch(kernel.getLoc(), kernel.getName(), getKernel(kernel), args, kernel.getInputs().size())
+                  .getOperation();
     setBytes(command, kernel);
     kernel.getBody().walk([&](tx::FlopsOpInterface op) {
       command->setAttr("op", builder.getStringAttr(op->getName().stripDialect()));
@@ -354,10 +358,9 @@ private:
     for (Operation &op : kernel.getBody().front().without_terminator())
       if (&op != &first && name.size() < 48 && !op.hasTrait<OpTrait::ConstantLike>())
         name += "+" + op.getName().stripDialect().str();
-    known = builder.create<step::KernelOp>(kernel.getLoc(), uniqueSymbol(name),
-                                           stringifyKernelKind(kernel.getKind()), kernel.getInplace(),
-                                           ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
-                                           ArrayRef<double>{});
+    known = builder.create<step::KernelOp>(
+        kernel.getLoc(), uniqueSymbol(name), stringifyKernelKind(kernel.getKind()), kernel.getInplace(),
+        ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<double>{});
     IRMapping mapping;
     kernel.getBody().cloneInto(&known.getBody(), mapping);
     return known;
@@ -390,8 +393,9 @@ private:
       k = rows;
       transposeA = true;
     }
-    return builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(), b.buffer.getValue(),
-                                        c.buffer.getValue(), m, n, k, transposeA, transposeB, accumulate);
+    return builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(),
+                                        b.buffer.getValue(), c.buffer.getValue(), m, n, k, transposeA,
+                                        transposeB, accumulate);
   }
 
   ModuleOp module;

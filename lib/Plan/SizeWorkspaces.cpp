@@ -47,7 +47,8 @@ struct SizeWorkspaces : impl::SizeWorkspacesBase<SizeWorkspaces> {
     }
   }
 
-  void addWorkspaces(step::ProgramOp program, SymbolTable &symbols, step::EntryOp entry, step::LaunchOp launch) {
+  void addWorkspaces(step::ProgramOp program, SymbolTable &symbols, step::EntryOp entry,
+                     step::LaunchOp launch) {
     auto kernel = symbols.lookup<step::KernelOp>(launch.getKernel());
     if (kernel.getWorkspace().empty())
       return;
@@ -60,8 +61,9 @@ struct SizeWorkspaces : impl::SizeWorkspacesBase<SizeWorkspaces> {
     for (int64_t bytes : kernel.getWorkspace()) {
       auto type = RankedTensorType::get({bytes}, builder.getI8Type());
       std::string name = (entry.getSymName() + "/" + launch.getName() + ".workspace").str();
-      auto alloc = builder.create<step::AllocOp>(launch.getLoc(), name, step::BufferKind::Workspace, type, bytes,
-                                                 IntegerAttr(), FlatSymbolRefAttr::get(entry.getSymNameAttr()));
+      auto alloc =
+          builder.create<step::AllocOp>(launch.getLoc(), name, step::BufferKind::Workspace, type, bytes,
+                                        IntegerAttr(), FlatSymbolRefAttr::get(entry.getSymNameAttr()));
       symbols.insert(alloc); // makes the name unique
       args.push_back(FlatSymbolRefAttr::get(alloc.getSymNameAttr()));
       offsets.push_back(0);

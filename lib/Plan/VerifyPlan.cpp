@@ -27,8 +27,8 @@ LogicalResult verifyOffsets(step::ProgramOp program) {
     if (!alloc.getOffset())
       return alloc.emitOpError() << "has no offset after plan";
     if (static_cast<int64_t>(*alloc.getOffset() + alloc.getBytes()) > arena)
-      return alloc.emitOpError() << "ends at byte " << *alloc.getOffset() + alloc.getBytes() << ", after the arena's "
-                                 << arena;
+      return alloc.emitOpError() << "ends at byte " << *alloc.getOffset() + alloc.getBytes()
+                                 << ", after the arena's " << arena;
   }
   return success();
 }
@@ -76,7 +76,8 @@ LogicalResult verifyReads(step::ProgramOp program) {
     for (Operation &command : entry.getBody().front()) {
       SmallVector<Access> accesses = getAccesses(&command);
       for (const Access &access : accesses)
-        if (access.reads && transient.count(access.buffer.getAttr()) && !written.contains(access.buffer.getAttr()))
+        if (access.reads && transient.count(access.buffer.getAttr()) &&
+            !written.contains(access.buffer.getAttr()))
           return command.emitOpError() << "reads " << access.buffer << " before any command writes it";
       for (const Access &access : accesses)
         if (access.writes)

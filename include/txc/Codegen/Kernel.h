@@ -39,8 +39,8 @@ mlir::FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const CpuTarg
 /// arguments above and no terminator yet (emit the func.return too).
 mlir::LogicalResult emitAttention(mlir::func::FuncOp function, step::KernelOp kernel, tx::AttentionOp op,
                                   int64_t phase, const CpuTarget &target);
-mlir::LogicalResult emitAttentionVjp(mlir::func::FuncOp function, step::KernelOp kernel, tx::AttentionVjpOp op,
-                                     int64_t phase, const CpuTarget &target);
+mlir::LogicalResult emitAttentionVjp(mlir::func::FuncOp function, step::KernelOp kernel,
+                                     tx::AttentionVjpOp op, int64_t phase, const CpuTarget &target);
 /// Blocks and workspaces of the two attention kernels.
 KernelShape describeAttention(tx::AttentionOp op, const CpuTarget &target);
 KernelShape describeAttentionVjp(tx::AttentionVjpOp op, const CpuTarget &target);

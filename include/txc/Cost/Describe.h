@@ -41,8 +41,8 @@ int64_t getTokensPerMicroBatch(step::ProgramOp program);
 ///   arena_bytes, arena_lower_bound, bytes_by_kind{param, grad, ...},
 ///   buffers[{name, kind, dtype, shape, offset, bytes, entry, begin, end}],
 ///   entries[{name, commands, bytes_moved}], kernels[{name, kind, blocks, workspace_bytes}]
-/// docs/abi.md says what they mean. `target` is as in step_abi.h, "cpu:x86-64-v4". Keys that need the spec are
-/// absent for a program that was written by hand.
+/// docs/abi.md says what they mean. `target` is as in step_abi.h, "cpu:x86-64-v4". Keys that need the spec
+/// are absent for a program that was written by hand.
 llvm::json::Object describeModule(mlir::ModuleOp module, step::ProgramOp program, llvm::StringRef target);
 
 /// The same for people.

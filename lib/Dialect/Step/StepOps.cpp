@@ -59,8 +59,8 @@ LogicalResult GemmOp::verify() {
     auto type = dyn_cast<RankedTensorType>(alloc.getType());
     if (!type || !type.hasStaticShape() || type.getNumElements() != elements ||
         (element && type.getElementType() != element))
-      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << elements << " elements"
-                           << (element ? " of the other operands' type" : "") << " are needed";
+      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << elements
+                           << " elements" << (element ? " of the other operands' type" : "") << " are needed";
     element = type.getElementType();
   }
   if (getCAttr() == getAAttr() || getCAttr() == getBAttr())

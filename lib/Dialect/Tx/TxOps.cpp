@@ -21,7 +21,8 @@ static int64_t width(Value value) { return tensor(value).getShape().back(); }
 static ArrayRef<int64_t> rows(Value value) { return tensor(value).getShape().drop_back(); }
 
 /// `vector` must be 1-D, of the innermost size of `input`.
-static LogicalResult verifyColumn(Operation *op, StringRef constraint, StringRef name, Value vector, Value input) {
+static LogicalResult verifyColumn(Operation *op, StringRef constraint, StringRef name, Value vector,
+                                  Value input) {
   if (tensor(input).getRank() == 0)
     return op->emitOpError() << constraint << ": input must have at least one dimension";
   if (tensor(vector).getRank() != 1 || tensor(vector).getDimSize(0) != width(input))
@@ -52,8 +53,8 @@ static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Typ
   if (failed(param))
     return failure();
   if (tensor(param->getType()).getShape() != tensor(type).getShape()) {
-    InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name << " has type "
-                                                << param->getType();
+    InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name
+                                                << " has type " << param->getType();
     diag.attachNote(param->getLoc()) << "declared here";
     return diag;
   }
@@ -86,8 +87,8 @@ static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, V
   auto t = tensor(tokens), w = tensor(table), r = tensor(rowsOfC);
   if (w.getRank() != 2 || r.getRank() != 3 || r.getShape().take_front(2) != t.getShape() ||
       r.getDimSize(2) != w.getDimSize(1) || r.getElementType() != w.getElementType())
-    return op->emitOpError() << "(C1): for tokens " << t << " and a table of shape [V, C] expects [B, T, C], found "
-                             << w << " and " << r;
+    return op->emitOpError() << "(C1): for tokens " << t
+                             << " and a table of shape [V, C] expects [B, T, C], found " << w << " and " << r;
   return success();
 }
 
@@ -154,10 +155,13 @@ static LogicalResult verifyLinear(Operation *op, Value input, Value weight, Valu
 }
 
 LogicalResult LinearOp::verify() { return verifyLinear(*this, getInput(), getWeight(), getResult(), false); }
-LogicalResult LinearInputVjpOp::verify() { return verifyLinear(*this, getGrad(), getWeight(), getResult(), true); }
+LogicalResult LinearInputVjpOp::verify() {
+  return verifyLinear(*this, getGrad(), getWeight(), getResult(), true);
+}
 
 LogicalResult LinearWeightVjpOp::verify() {
-  if (tensor(getGrad()).getRank() < 1 || tensor(getInput()).getRank() < 1 || rows(getGrad()) != rows(getInput()))
+  if (tensor(getGrad()).getRank() < 1 || tensor(getInput()).getRank() < 1 ||
+      rows(getGrad()) != rows(getInput()))
     return emitOpError() << "(C1): grad and input must have the same leading dimensions, found "
                          << getGrad().getType() << " and " << getInput().getType();
   if (tensor(getResult()).getShape() != ArrayRef<int64_t>{width(getGrad()), width(getInput())})
@@ -171,11 +175,12 @@ LogicalResult BiasVjpOp::verify() { return verifyColumn(*this, "(C1)", "result",
 
 //===-- Attention ----------------------------------------------------------===//
 
-static LogicalResult verifyRopeTable(Operation *op, StringRef constraint, Value cos, int64_t block, int64_t half) {
+static LogicalResult verifyRopeTable(Operation *op, StringRef constraint, Value cos, int64_t block,
+                                     int64_t half) {
   auto type = tensor(cos);
   if (type.getRank() != 2 || type.getDimSize(0) != block || type.getDimSize(1) != half)
-    return op->emitOpError() << constraint << ": cos and sin must be [" << block << ", " << half << "], found "
-                             << type;
+    return op->emitOpError() << constraint << ": cos and sin must be [" << block << ", " << half
+                             << "], found " << type;
   return success();
 }
 
@@ -193,8 +198,9 @@ LogicalResult RopeOp::verify() {
   int64_t heads = getHeads(), dim = getHeadDim();
   if (type.getRank() != 3 || dim <= 0 || dim % 2 || width(getInput()) % dim || heads < 0 ||
       heads * dim > width(getInput()))
-    return emitOpError() << "(C1): expects [B, T, N] with an even head_dim that divides N and heads * head_dim <= N, "
-                         << "found " << type << ", heads " << heads << ", head_dim " << dim;
+    return emitOpError()
+           << "(C1): expects [B, T, N] with an even head_dim that divides N and heads * head_dim <= N, "
+           << "found " << type << ", heads " << heads << ", head_dim " << dim;
   return verifyRopeTable(*this, "(C2)", getCos(), type.getDimSize(1), dim / 2);
 }
 
@@ -215,8 +221,9 @@ template <typename Op> static LogicalResult verifyAttention(Op op, Value output,
                             << output.getType() << " and " << lse.getType();
   double p = op.getDropout().convertToDouble();
   if (!(p >= 0 && p < 1) || (p > 0) != static_cast<bool>(op.getHyper()))
-    return op.emitOpError() << "(C4): dropout must be in [0, 1) and hyper given if and only if it is positive, "
-                            << "found dropout " << p << (op.getHyper() ? " with" : " without") << " hyper";
+    return op.emitOpError()
+           << "(C4): dropout must be in [0, 1) and hyper given if and only if it is positive, "
+           << "found dropout " << p << (op.getHyper() ? " with" : " without") << " hyper";
   return success();
 }
 
@@ -252,8 +259,8 @@ LogicalResult DropoutOp::verify() {
 LogicalResult CastOp::verify() {
   auto from = tensor(getInput()), to = tensor(getResult());
   if (from.getShape() != to.getShape() || from.getElementType() == to.getElementType())
-    return emitOpError() << "(C1): expects the same shape and different element types, found " << from << " and "
-                         << to;
+    return emitOpError() << "(C1): expects the same shape and different element types, found " << from
+                         << " and " << to;
   return success();
 }
 
@@ -262,8 +269,8 @@ LogicalResult CastOp::verify() {
 static LogicalResult verifyCrossEntropy(Operation *op, Value logits, Value targets, Value perRow) {
   auto type = tensor(logits);
   if (type.getRank() != 3 || type.getShape().take_front(2) != tensor(targets).getShape())
-    return op->emitOpError() << "(C1): logits must be [B, T, V] for targets " << targets.getType() << ", found "
-                             << type;
+    return op->emitOpError() << "(C1): logits must be [B, T, V] for targets " << targets.getType()
+                             << ", found " << type;
   return verifyRowScalar(op, "(C2)", "a per-token value", perRow, logits);
 }
 
@@ -328,8 +335,8 @@ LogicalResult KernelOp::verify() {
     if (op.hasTrait<OpTrait::ConstantLike>())
       continue;
     if (!kindAllows(getKind(), op)) {
-      InFlightDiagnostic diag = emitOpError()
-                                << "(C2): a " << stringifyKernelKind(getKind()) << " kernel cannot hold this op";
+      InFlightDiagnostic diag = emitOpError() << "(C2): a " << stringifyKernelKind(getKind())
+                                              << " kernel cannot hold this op";
       diag.attachNote(op.getLoc()) << "see " << op.getName();
       return diag;
     }
@@ -337,8 +344,8 @@ LogicalResult KernelOp::verify() {
   }
   if (getKind() != KernelKind::RowWise && (others != 1 || adds > 1))
     return emitOpError() << "(C2): a " << stringifyKernelKind(getKind())
-                         << " kernel holds exactly one op and at most one addition, found " << others << " and "
-                         << adds;
+                         << " kernel holds exactly one op and at most one addition, found " << others
+                         << " and " << adds;
   if (getInplace().size() != getNumResults())
     return emitOpError() << "(C3): inplace must have " << getNumResults() << " elements, found "
                          << getInplace().size();
