@@ -11,5 +11,6 @@ scripts/build.sh
 bin=build/release/bin
 
 [ -f data/shakespeare_char/meta.json ] || "$bin/txdata" prepare shakespeare_char --allow_fallback
+mkdir -p build/demo
 "$bin/txc" compile configs/demo_cpu.yaml -o build/demo/step.so
 "$bin/txrun" build/demo/step.so --dataset=shakespeare_char "$@"
