@@ -67,7 +67,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.threads = trainer->device_->threads();
   facts.options.threads = facts.threads;
   facts.peakFlops = trainer->device_->matrixProducts().measurePeak();
-  facts.peakSource = "measured: fp32 matrix product of 1024^3";
+  facts.peakSource = format("measured: fp32 matrix product [%d, %d] x [%d, %d]", int(MatrixProducts::kPeakSize),
+                            int(MatrixProducts::kPeakDepth), int(MatrixProducts::kPeakDepth),
+                            int(MatrixProducts::kPeakSize));
   facts.library = trainer->device_->matrixProducts().libraryName();
   facts.datasetName = facts.options.dataset;
   facts.datasetDirectory = trainer->dataset_.directory();
