@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 scripts/install-packages.sh build
-scripts/build.sh
+scripts/build.sh txc txrun txdata
 bin=build/release/bin
 
 [ -f data/shakespeare_char/meta.json ] || "$bin/txdata" prepare shakespeare_char --allow_fallback

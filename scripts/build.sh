@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Configures and builds everything in build/release.
+# Configures and builds in build/release: the targets named, or everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=build/release/configure.log

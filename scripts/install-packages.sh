@@ -9,9 +9,9 @@ set -euo pipefail
 build_packages=(
   g++ cmake ninja-build ccache git python3 curl ca-certificates
   libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools lld-19 zlib1g-dev libzstd-dev
-  libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libdnnl-dev
+  libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libdnnl-dev libgtest-dev
 )
-test_packages=(libgtest-dev python3-numpy python3-torch)
+test_packages=(python3-numpy python3-torch)
 
 packages=("${build_packages[@]}")
 case "${1:-build}" in

@@ -41,6 +41,3 @@ else:
 if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
                                                  stderr=subprocess.DEVNULL).returncode == 0:
     config.available_features.add("cuda")
-with open("/proc/cpuinfo") as cpuinfo:
-    if "avx512f" in cpuinfo.read():
-        config.available_features.add("x86-64-v4")
