@@ -41,7 +41,44 @@ def Step_BufferKind : Step_Enum<"BufferKind", "what a buffer is for", [
   I32EnumAttrCase<"Loss", 7, "loss">,
   I32EnumAttrCase<"Stats", 8, "stats">,
   I32EnumAttrCase<"Activation", 9, "activation">,
-  I32EnumAttrCase<"Workspace", 10, "workspace">]>;
+  I32EnumAttrCase<"Workspace", 10, "workspace">,
+  I32EnumAttrCase<"Compute", 11, "compute">]>;
 def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">;
+
+class Step_Attr<string name, string attrMnemonic> : AttrDef<Step_Dialect, name> {
+  let mnemonic = attrMnemonic;
+}
+
+def Step_TensorMapAttr : Step_Attr<"TensorMap", "tensor_map"> {
+  let summary = "How a GPU kernel copies tiles of an argument";
+  let description = [{
+    The fields of txc_tensor_map_t, dimension 0 innermost: `dims` and `box` in
+    elements, `strides` in bytes with the element size first, `offset` and
+    `swizzle` in bytes.
+  }];
+  let parameters = (ins "int64_t":$argument, "::mlir::Type":$element, "int64_t":$offset, "int64_t":$swizzle,
+    ArrayRefParameter<"int64_t">:$dims, ArrayRefParameter<"int64_t">:$strides,
+    ArrayRefParameter<"int64_t">:$box);
+  let assemblyFormat = [{
+    `<` $argument `:` $element `offset` $offset `swizzle` $swizzle `dims` `[` $dims `]` `strides` `[` $strides `]`
+    `box` `[` $box `]` `>`
+  }];
+}
+
+def Step_GeometryAttr : Step_Attr<"Geometry", "geometry"> {
+  let summary = "How one phase of a kernel is launched on a GPU";
+  let description = [{
+    The fields of txc_kernel_t. A first number of `grid` that is 0 stands for the
+    number of multiprocessors. `registers`, `spills` (bytes) and `staticShared`
+    (bytes) are what ptxas reported, -1 if it did not run.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$function, ArrayRefParameter<"int64_t">:$grid,
+    ArrayRefParameter<"int64_t">:$block, "int64_t":$shared, "::mlir::DenseI64ArrayAttr":$scalars,
+    "::mlir::ArrayAttr":$maps, "int64_t":$registers, "int64_t":$spills, "int64_t":$staticShared);
+  let assemblyFormat = [{
+    `<` $function `grid` `[` $grid `]` `block` `[` $block `]` `shared` $shared `scalars` $scalars
+    `maps` $maps `registers` $registers `spills` $spills `static_shared` $staticShared `>`
+  }];
+}
 
 #endif // TXC_STEP_BASE

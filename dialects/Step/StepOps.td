@@ -66,17 +66,21 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
     defines one function per phase, `<sym_name>.<phase>`, of type
     `txc_cpu_kernel_fn`. `workspace` has the bytes of each workspace. Both come
     from codegen::describeKernel, which tx-plan-size-workspaces asks.
+
+    On a GPU codegen sets `geometry`, one per phase, which names the function in
+    the step.image.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$inplace,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$blocks,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$workspace,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$segments,
-    DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs);
+    DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs,
+    OptionalAttr<TypedArrayAttrBase<Step_GeometryAttr, "geometry of each phase">>:$geometry);
   let regions = (region AnyRegion:$body);
   let assemblyFormat = [{
     $sym_name $kind (`inplace` $inplace^)? (`blocks` $blocks^)? (`workspace` $workspace^)?
-    (`segments` $segments^)? (`stddevs` $stddevs^)? attr-dict-with-keyword $body
+    (`segments` $segments^)? (`stddevs` $stddevs^)? (`geometry` $geometry^)? attr-dict-with-keyword $body
   }];
 }
 
@@ -107,19 +111,35 @@ def Step_GemmOp : Step_Op<"gemm", [HasParent<"EntryOp">]> {
   let summary = "A matrix product by a library";
   let description = [{
     c[m, n] = op(a)[m, k] * op(b)[k, n] + beta * c, row-major; op transposes if
-    asked; `accumulate` makes beta 1, else it is 0.
+    asked; `accumulate` makes beta 1, else it is 0. `offsets` are the places of
+    a, b and c in their buffers, in bytes (none: 0). `batch` products lie one
+    after the other. `workspace` is scratch of the library.
 
     Constraints:
-    * (C1) `a`, `b` and `c` name buffers of m*k, k*n and m*n elements of one type.
+    * (C1) `a`, `b` and `c` name buffers that hold batch times m*k, k*n and m*n
+      elements from their offsets on; a and b have one type, c that type or f32.
     * (C2) `c` is neither `a` nor `b`.
+    * (C3) `offsets` is empty or has three elements.
   }];
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$a, FlatSymbolRefAttr:$b, FlatSymbolRefAttr:$c,
-    I64Attr:$m, I64Attr:$n, I64Attr:$k, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$accumulate);
+    I64Attr:$m, I64Attr:$n, I64Attr:$k, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$accumulate,
+    DefaultValuedAttr<I64Attr, "1">:$batch, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets,
+    OptionalAttr<FlatSymbolRefAttr>:$workspace);
   let assemblyFormat = [{
     $name $a (`transposed` $transpose_a^)? `,` $b (`transposed` $transpose_b^)? `,` $c (`accumulate` $accumulate^)?
-    `m` $m `n` $n `k` $k attr-dict
+    `m` $m `n` $n `k` $k (`batch` $batch^)? (`offsets` $offsets^)? (`workspace` $workspace^)? attr-dict
   }];
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::llvm::StringRef":$a, "::llvm::StringRef":$b,
+    "::llvm::StringRef":$c, "int64_t":$m, "int64_t":$n, "int64_t":$k, "bool":$transposeA, "bool":$transposeB,
+    "bool":$accumulate, CArg<"int64_t", "1">:$batch), [{
+      build($_builder, $_state, name, a, b, c, m, n, k, transposeA, transposeB, accumulate, batch,
+            ::llvm::ArrayRef<int64_t>{}, nullptr);
+    }]>];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Byte offset of a (0), b (1) or c (2) in its buffer.
+    int64_t getOffset(unsigned operand) { return getOffsets().empty() ? 0 : getOffsets()[operand]; }
+  }];
 }
 
 def Step_FillOp : Step_Op<"fill", [HasParent<"EntryOp">]> {
@@ -136,6 +156,16 @@ def Step_ObjectOp : Step_Op<"object", [HasParent<"ProgramOp">]> {
   }];
   let arguments = (ins StrAttr:$target, StrAttr:$code);
   let assemblyFormat = "$target $code attr-dict";
+}
+
+def Step_ImageOp : Step_Op<"image", [HasParent<"ProgramOp">]> {
+  let summary = "GPU machine code of kernels";
+  let description = [{
+    A cubin for `target` ("sm_90a") and PTX for later architectures, one of which
+    may be empty. The geometry of a step.kernel names its functions in it.
+  }];
+  let arguments = (ins StrAttr:$target, StrAttr:$cubin, StrAttr:$ptx);
+  let assemblyFormat = "$target `cubin` $cubin `ptx` $ptx attr-dict";
 }
 
 #endif // TXC_STEP_OPS

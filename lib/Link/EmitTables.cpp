@@ -17,6 +17,7 @@
 #include "txc/Link/Link.h"
 #include "txc/step_abi.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InlineAsm.h"
 #include "llvm/Transforms/Utils/ModuleUtils.h"
@@ -36,12 +37,17 @@ public:
         f32(llvm::Type::getFloatTy(context)), null(llvm::ConstantPointerNull::get(ptr)) {}
 
   void emit() {
-    SmallVector<Constant *> entries, kernels, flops, buffers;
+    SmallVector<Constant *> entries, kernels, flops, buffers, images;
     for (Entry &entry : program.entries)
       entries.push_back(record<txc_entry_t>(
           {string(entry.op.getName()), emitEntry(entry), word(entry.commands.size()), word(0)}));
     for (step::KernelOp kernel : program.kernels)
-      kernels.push_back(record<txc_kernel_t>({string(kernel.getSymName()), null, wide(0)}));
+      for (size_t phase = 0; phase < kernel.getBlocks().size(); ++phase)
+        kernels.push_back(describe(kernel, phase));
+    for (step::ImageOp image : program.images)
+      images.push_back(record<txc_image_t>({string(image.getTarget()), blob(image.getCubin(), false),
+                                            blob(image.getPtx(), true), wide(image.getCubin().size()),
+                                            wide(image.getPtx().size())}));
     for (const cost::LedgerLine &line : cost::getLedger(program.op))
       flops.push_back(
           record<txc_flops_t>({string(line.name), string(line.op), wide(line.full), wide(line.causal)}));
@@ -72,10 +78,13 @@ public:
                                          table(entries),
                                          table(kernels),
                                          table(flops),
+                                         table(images),
                                          word(buffers.size()),
                                          word(entries.size()),
                                          word(kernels.size()),
-                                         word(flops.size())});
+                                         word(flops.size()),
+                                         word(images.size()),
+                                         word(0)});
     emitQuery(constant(step, "step"));
     emitNote();
     emitMetadata();
@@ -113,6 +122,23 @@ private:
     return value;
   }
 
+  /// Machine code, null if there is none.
+  Constant *blob(StringRef bytes, bool addNull) {
+    if (bytes.empty())
+      return null;
+    llvm::GlobalVariable *global =
+        constant(llvm::ConstantDataArray::getString(context, bytes, addNull), "image");
+    global->setAlignment(llvm::Align(64));
+    return global;
+  }
+  /// Exactly N numbers of 4 or 8 bytes in a struct; the rest is 0.
+  Constant *numbers(llvm::Type *type, ArrayRef<int64_t> values, size_t count) {
+    SmallVector<Constant *> constants;
+    for (size_t i = 0; i < count; ++i)
+      constants.push_back(llvm::ConstantInt::get(type, i < values.size() ? values[i] : 0, /*IsSigned=*/true));
+    return llvm::ConstantArray::get(llvm::ArrayType::get(type, count), constants);
+  }
+
   uint64_t address(StringRef buffer) { return *program.buffer(buffer).op.getOffset(); }
 
   uint32_t dtypeOf(Type type) {
@@ -145,6 +171,31 @@ private:
          word(buffer.end.value_or(everywhere ? UINT32_MAX : 0))});
   }
 
+  Constant *describe(step::TensorMapAttr map) {
+    return record<txc_tensor_map_t>(
+        {word(map.getArgument()), word(dtypeOf(map.getElement())), word(map.getDims().size()),
+         word(map.getSwizzle()), wide(map.getOffset()), numbers(i64, map.getDims(), TXC_MAX_TENSOR_MAP_RANK),
+         numbers(i64, map.getStrides(), TXC_MAX_TENSOR_MAP_RANK),
+         numbers(i32, map.getBox(), TXC_MAX_TENSOR_MAP_RANK), word(0)});
+  }
+
+  Constant *describe(step::KernelOp kernel, size_t phase) {
+    std::string name = (kernel.getSymName() + "." + Twine(phase)).str();
+    if (!kernel.getGeometry())
+      return record<txc_kernel_t>({string(name), null, word(0), numbers(i32, {}, 3), numbers(i32, {}, 3),
+                                   word(0), word(0), word(0), null, null});
+    auto geometry = cast<step::GeometryAttr>((*kernel.getGeometry())[phase]);
+    SmallVector<Constant *> maps, scalars;
+    for (auto map : geometry.getMaps().getAsRange<step::TensorMapAttr>())
+      maps.push_back(describe(map));
+    for (int64_t scalar : geometry.getScalars().asArrayRef())
+      scalars.push_back(word(scalar));
+    return record<txc_kernel_t>({string(name), string(geometry.getFunction().getValue()), word(0),
+                                 numbers(i32, geometry.getGrid(), 3), numbers(i32, geometry.getBlock(), 3),
+                                 word(geometry.getShared()), word(maps.size()), word(scalars.size()),
+                                 table(maps), table(scalars)});
+  }
+
   //===-- Entry functions --------------------------------------------------===//
 
   /// The descriptor of a command, and which of txc_device's functions takes it.
@@ -155,24 +206,48 @@ private:
       for (auto [arg, offset] :
            llvm::zip_equal(launch.getArgs().getAsRange<FlatSymbolRefAttr>(), launch.getOffsets()))
         offsets.push_back(wide(address(arg.getValue()) + offset));
-      std::string symbol = (launch.getKernel() + "." + Twine(command.phase)).str();
-      auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {ptr, ptr, i64, i64}, false);
-      auto *kernel = cast<llvm::Function>(module.getOrInsertFunction(symbol, type).getCallee());
-      kernel->setVisibility(llvm::GlobalValue::HiddenVisibility);
+      Constant *function = null;
+      if (program.object) {
+        std::string symbol = (launch.getKernel() + "." + Twine(command.phase)).str();
+        auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {ptr, ptr, i64, i64}, false);
+        auto *kernel = cast<llvm::Function>(module.getOrInsertFunction(symbol, type).getCallee());
+        kernel->setVisibility(llvm::GlobalValue::HiddenVisibility);
+        function = kernel;
+      }
       return {
-          record<txc_launch_t>({string(launch.getName()), kernel, word(number), word(offsets.size()),
+          record<txc_launch_t>({string(launch.getName()), function,
+                                word(program.firstRow[number] + command.phase), word(offsets.size()),
                                 table(offsets), wide(program.kernels[number].getBlocks()[command.phase])}),
           0};
     }
     if (auto gemm = dyn_cast<step::GemmOp>(command.op)) {
       int64_t m = gemm.getM(), n = gemm.getN(), k = gemm.getK();
       bool transposeA = gemm.getTransposeA(), transposeB = gemm.getTransposeB();
-      uint32_t dtype = dtypeOf(program.buffer(gemm.getC()).type().getElementType());
-      return {record<txc_gemm_t>({string(gemm.getName()), word(dtype), word(transposeA), word(transposeB),
-                                  llvm::ConstantFP::get(f32, gemm.getAccumulate() ? 1.0 : 0.0), wide(m),
-                                  wide(n), wide(k), wide(transposeA ? m : k), wide(transposeB ? k : n),
-                                  wide(n), wide(address(gemm.getA())), wide(address(gemm.getB())),
-                                  wide(address(gemm.getC()))}),
+      auto dtype = [&](StringRef buffer) {
+        return word(dtypeOf(program.buffer(buffer).type().getElementType()));
+      };
+      std::optional<StringRef> workspace = gemm.getWorkspace();
+      return {record<txc_gemm_t>({string(gemm.getName()),
+                                  dtype(gemm.getA()),
+                                  dtype(gemm.getC()),
+                                  word(transposeA),
+                                  word(transposeB),
+                                  llvm::ConstantFP::get(f32, gemm.getAccumulate() ? 1.0 : 0.0),
+                                  word(gemm.getBatch()),
+                                  wide(m),
+                                  wide(n),
+                                  wide(k),
+                                  wide(transposeA ? m : k),
+                                  wide(transposeB ? k : n),
+                                  wide(n),
+                                  wide(m * k),
+                                  wide(k * n),
+                                  wide(m * n),
+                                  wide(address(gemm.getA()) + gemm.getOffset(0)),
+                                  wide(address(gemm.getB()) + gemm.getOffset(1)),
+                                  wide(address(gemm.getC()) + gemm.getOffset(2)),
+                                  wide(workspace ? address(*workspace) : 0),
+                                  wide(workspace ? program.buffer(*workspace).op.getBytes() : 0)}),
               1};
     }
     auto fill = cast<step::FillOp>(command.op);
@@ -232,11 +307,14 @@ private:
   }
 
   void emitNote() {
+    uint32_t kind = program.object ? TXC_TARGET_CPU_X86_64 : TXC_TARGET_CUDA;
     int level = 0;
-    program.object.getTarget().take_back(1).getAsInteger(10, level);
+    // "x86-64-v4" is level 4, "sm_90a" is level 90.
+    StringRef isa = program.isa();
+    isa.drop_front(isa.find_last_of("v_") + 1).take_while(llvm::isDigit).getAsInteger(10, level);
     Constant *hash = llvm::ConstantAggregateZero::get(llvm::ArrayType::get(i8, sizeof(txc_note_t::sha256)));
-    Constant *note = record<txc_note_t>({wide(TXC_NOTE_MAGIC), word(TXC_STEP_ABI_VERSION),
-                                         word(TXC_TARGET_CPU_X86_64), word(level), word(0), hash});
+    Constant *note = record<txc_note_t>(
+        {wide(TXC_NOTE_MAGIC), word(TXC_STEP_ABI_VERSION), word(kind), word(level), word(0), hash});
     // Header of an ELF note: sizes of name and contents, type, name padded to 4 bytes.
     Constant *name = llvm::ConstantDataArray::getString(context, TXC_NOTE_NAME);
     keep(llvm::ConstantStruct::getAnon(

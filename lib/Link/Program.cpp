@@ -55,21 +55,26 @@ FailureOr<Program> readProgram(ModuleOp module) {
            << "expected one step.program, found " << programs.size() << "; run the plan stage first";
   Program program;
   program.op = programs.front();
+  unsigned rows = 0;
   for (auto kernel : program.op.getOps<step::KernelOp>()) {
+    program.firstRow.push_back(rows);
+    rows += kernel.getBlocks().size();
     program.kernelNumber[kernel.getSymName()] = program.kernels.size();
     program.kernels.push_back(kernel);
   }
   for (auto object : program.op.getOps<step::ObjectOp>())
     program.object = object;
-  if (!program.object)
+  program.images = llvm::to_vector(program.op.getOps<step::ImageOp>());
+  if (!program.object && program.images.empty())
     return mlir::emitError(program.op.getLoc())
-           << "the program has no step.object; run the codegen stage first";
+           << "the program has neither step.object nor step.image; run the codegen stage first";
   if (failed(readBuffers(program)))
     return failure();
   for (auto entry : program.op.getOps<step::EntryOp>())
     if (failed(readEntry(program, entry)))
       return failure();
-  program.description = cost::describeModule(module, program.op, ("cpu:" + program.object.getTarget()).str());
+  program.description =
+      cost::describeModule(module, program.op, ((program.object ? "cpu:" : "cuda:") + program.isa()).str());
   return program;
 }
 

@@ -35,13 +35,17 @@ struct Buffer {
 
 struct Program {
   step::ProgramOp op;
-  step::ObjectOp object;
+  step::ObjectOp object; ///< null on a GPU
+  llvm::SmallVector<step::ImageOp> images;
   llvm::SmallVector<Buffer> buffers;
   llvm::SmallVector<Entry> entries;
   llvm::SmallVector<step::KernelOp> kernels;
+  llvm::SmallVector<unsigned> firstRow; ///< by kernel: its phase 0 among all phases
   llvm::StringMap<unsigned> bufferNumber, kernelNumber;
   llvm::json::Object description; ///< what metadata says: cost::describeModule
 
+  /// "x86-64-v4" or "sm_90a".
+  llvm::StringRef isa() { return object ? object.getTarget() : images.front().getTarget(); }
   Buffer &buffer(llvm::StringRef name) { return buffers[bufferNumber.lookup(name)]; }
 };
 

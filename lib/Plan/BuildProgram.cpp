@@ -254,7 +254,7 @@ private:
     builder.setInsertionPoint(entry);
     auto kernel =
         builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
-                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs);
+                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs, ArrayAttr());
     builder.createBlock(&kernel.getBody());
     return kernel;
   }
@@ -360,7 +360,7 @@ private:
         name += "+" + op.getName().stripDialect().str();
     known = builder.create<step::KernelOp>(
         kernel.getLoc(), uniqueSymbol(name), stringifyKernelKind(kernel.getKind()), kernel.getInplace(),
-        ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<double>{});
+        ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<double>{}, ArrayAttr());
     IRMapping mapping;
     kernel.getBody().cloneInto(&known.getBody(), mapping);
     return known;

@@ -47,22 +47,35 @@ LogicalResult LaunchOp::verify() {
 }
 
 LogicalResult GemmOp::verify() {
-  int64_t m = getM(), n = getN(), k = getK();
+  int64_t m = getM(), n = getN(), k = getK(), batch = getBatch();
+  if (!getOffsets().empty() && getOffsets().size() != 3)
+    return emitOpError() << "(C3): expects 3 offsets, found " << getOffsets().size();
   std::pair<FlatSymbolRefAttr, int64_t> operands[] = {
       {getAAttr(), m * k}, {getBAttr(), k * n}, {getCAttr(), m * n}};
   Type element;
-  for (auto [name, elements] : operands) {
+  for (auto [index, operand] : llvm::enumerate(operands)) {
+    auto [name, elements] = operand;
     AllocOp alloc = lookupBuffer(*this, name);
     if (!alloc)
       return failure();
     // The buffer may not be verified yet.
     auto type = dyn_cast<RankedTensorType>(alloc.getType());
-    if (!type || !type.hasStaticShape() || type.getNumElements() != elements ||
-        (element && type.getElementType() != element))
-      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << elements
+    bool mayBeF32 = index == 2;
+    bool fits = type && type.hasStaticShape() && type.getElementType().isIntOrFloat();
+    if (fits) {
+      int64_t elementBytes = (type.getElementTypeBitWidth() + 7) / 8;
+      int64_t needed = getOffset(index) + batch * elements * elementBytes;
+      int64_t held = type.getNumElements() * elementBytes;
+      fits = getOffset(index) >= 0 && needed <= held && (!getOffsets().empty() || needed == held);
+      fits &= !element || type.getElementType() == element || (mayBeF32 && type.getElementType().isF32());
+    }
+    if (!fits)
+      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << batch * elements
                            << " elements" << (element ? " of the other operands' type" : "") << " are needed";
     element = type.getElementType();
   }
+  if (getWorkspaceAttr() && !lookupBuffer(*this, getWorkspaceAttr()))
+    return failure();
   if (getCAttr() == getAAttr() || getCAttr() == getBAttr())
     return emitOpError() << "(C2): the result " << getCAttr() << " is also an operand";
   return success();

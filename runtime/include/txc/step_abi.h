@@ -19,6 +19,9 @@
  *        init once; then per iteration `micro` gradient_accumulation_steps
  *        times and `update` once; `eval` whenever wanted.
  *
+ * On a GPU the arena is device memory, and the device's functions enqueue on one
+ * stream: an entry can be captured in a graph and replayed.
+ *
  *===----------------------------------------------------------------------===*/
 #ifndef TXC_STEP_ABI_H
 #define TXC_STEP_ABI_H
@@ -30,7 +33,7 @@
 extern "C" {
 #endif
 
-#define TXC_STEP_ABI_VERSION 1u
+#define TXC_STEP_ABI_VERSION 2u
 #define TXC_QUERY_SYMBOL "txc_step_query"
 #define TXC_ARENA_ALIGNMENT 4096u
 /* Every buffer starts on a multiple of this many bytes. */
@@ -86,6 +89,7 @@ typedef enum txc_buffer_kind {
   TXC_BUFFER_STATS = 8,      /* struct txc_update_result, written by update */
   TXC_BUFFER_ACTIVATION = 9, /* a value of the program; lives from `begin` to `end` */
   TXC_BUFFER_WORKSPACE = 10, /* partial sums and library scratch; one command */
+  TXC_BUFFER_COMPUTE = 11,   /* bf16 copies of PARAM, same order; kept by init and update */
 } txc_buffer_kind_t;
 
 #define TXC_MAX_RANK 4
@@ -150,25 +154,32 @@ typedef struct txc_update_result {
  * arena offset of argument i. */
 typedef void (*txc_cpu_kernel_fn)(char *arena, const uint64_t *offsets, int64_t begin, int64_t end);
 
+/* Runs `kernel` on the CPU, or the GPU kernel whose row of txc_step.kernels is
+ * `kernel_index`. */
 typedef struct txc_launch {
   const char *name;         /* YAML path and kernel, for traces */
   txc_cpu_kernel_fn kernel; /* NULL on a GPU target */
   uint32_t kernel_index;    /* index into txc_step.kernels */
   uint32_t num_args;
   const uint64_t *offsets;  /* num_args arena offsets */
-  int64_t blocks;           /* size of the iteration space */
+  int64_t blocks;           /* CPU: size of the iteration space */
 } txc_launch_t;
 
 /* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * C, row-major, leading dimensions
- * in elements. op(X) is X or its transpose. beta is 0 or 1. */
+ * in elements. op(X) is X or its transpose. beta is 0 or 1. `batch` products,
+ * each `stride_x` elements after the one before it. Sums are kept in f32. */
 typedef struct txc_gemm {
   const char *name;
-  uint32_t dtype; /* of A, B and C; accumulation is at least f32 */
+  uint32_t dtype;   /* of A and B */
+  uint32_t dtype_c; /* of C */
   uint32_t transpose_a, transpose_b;
   float beta;
+  uint32_t batch; /* 1 or more */
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
-  uint64_t a, b, c; /* arena offsets */
+  int64_t stride_a, stride_b, stride_c;
+  uint64_t a, b, c;                    /* arena offsets */
+  uint64_t workspace, workspace_bytes; /* library scratch on a GPU; 0 bytes on the CPU */
 } txc_gemm_t;
 
 typedef struct txc_fill {
@@ -196,10 +207,47 @@ typedef struct txc_entry {
   uint32_t reserved;
 } txc_entry_t;
 
+/*===-- GPU kernels --------------------------------------------------------===
+ * The parameters of a GPU kernel are, in this order: its tensor maps (128 bytes
+ * each, __grid_constant__), one address per argument of the launch, and its
+ * scalars (i32 each).
+ */
+
+/* Machine code of one or more kernels: a cubin for `arch`, and PTX for later
+ * architectures. Either may be absent (NULL, 0). PTX ends in a zero byte. */
+typedef struct txc_image {
+  const char *arch; /* "sm_90a" */
+  const void *cubin;
+  const void *ptx;
+  uint64_t cubin_bytes, ptx_bytes;
+} txc_image_t;
+
+#define TXC_MAX_TENSOR_MAP_RANK 5
+
+/* What cuTensorMapEncodeTiled is asked for; dimension 0 is the innermost. */
+typedef struct txc_tensor_map {
+  uint32_t argument; /* of the launch, whose address is the base */
+  uint32_t dtype;    /* txc_dtype_t */
+  uint32_t rank;
+  uint32_t swizzle;  /* bytes: 0, 32, 64 or 128 */
+  uint64_t offset;   /* bytes added to the base */
+  uint64_t dims[TXC_MAX_TENSOR_MAP_RANK];
+  uint64_t strides[TXC_MAX_TENSOR_MAP_RANK]; /* bytes; [0] is the element size */
+  uint32_t box[TXC_MAX_TENSOR_MAP_RANK];
+  uint32_t reserved;
+} txc_tensor_map_t;
+
+/* On the CPU a row names a kernel and the rest is 0: launches carry a pointer. */
 typedef struct txc_kernel {
-  const char *name;
-  const void *image; /* cubin or PTX; NULL on the CPU, where launches carry a pointer */
-  uint64_t image_bytes;
+  const char *name;     /* of the step.kernel and its phase */
+  const char *function; /* symbol in the image */
+  uint32_t image;       /* index into txc_step.images */
+  uint32_t grid[3];     /* blocks; grid[0] = 0: as many as multiprocessors */
+  uint32_t block[3];    /* threads */
+  uint32_t shared_bytes; /* dynamic */
+  uint32_t num_tensor_maps, num_scalars;
+  const txc_tensor_map_t *tensor_maps;
+  const int32_t *scalars;
 } txc_kernel_t;
 
 /* One line of the FLOP ledger: multiply-adds of matrix products and attention
@@ -227,7 +275,8 @@ typedef struct txc_step {
   const txc_entry_t *entries;
   const txc_kernel_t *kernels;
   const txc_flops_t *flops;
-  uint32_t num_buffers, num_entries, num_kernels, num_flops;
+  const txc_image_t *images;
+  uint32_t num_buffers, num_entries, num_kernels, num_flops, num_images, reserved;
 } txc_step_t;
 
 /* The one exported symbol. */
@@ -244,13 +293,15 @@ TXC_ABI_ASSERT(txc_hyper_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
 TXC_ABI_ASSERT(txc_update_result_t, 36);
 TXC_ABI_ASSERT(txc_launch_t, 40);
-TXC_ABI_ASSERT(txc_gemm_t, 96);
+TXC_ABI_ASSERT(txc_gemm_t, 144);
 TXC_ABI_ASSERT(txc_fill_t, 32);
 TXC_ABI_ASSERT(txc_device_t, 40);
 TXC_ABI_ASSERT(txc_entry_t, 24);
-TXC_ABI_ASSERT(txc_kernel_t, 24);
+TXC_ABI_ASSERT(txc_image_t, 40);
+TXC_ABI_ASSERT(txc_tensor_map_t, 128);
+TXC_ABI_ASSERT(txc_kernel_t, 72);
 TXC_ABI_ASSERT(txc_flops_t, 32);
-TXC_ABI_ASSERT(txc_step_t, 152);
+TXC_ABI_ASSERT(txc_step_t, 168);
 
 #ifdef __cplusplus
 } /* extern "C" */

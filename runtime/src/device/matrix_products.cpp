@@ -84,16 +84,21 @@ Status MatrixProducts::run(char *arena, const txc_gemm_t &p) const {
                                        static_cast<long long>(p.n), static_cast<long long>(p.k)) +
                                     what};
   };
-  if (p.dtype != TXC_DTYPE_F32)
-    return fail(format("dtype %u; the CPU has f32 (%u) only", p.dtype, TXC_DTYPE_F32));
+  if (p.dtype != TXC_DTYPE_F32 || p.dtype_c != TXC_DTYPE_F32)
+    return fail(format("dtypes %u and %u; the CPU has f32 (%u) only", p.dtype, p.dtype_c, TXC_DTYPE_F32));
   if (p.beta != 0.0f && p.beta != 1.0f)
     return fail(format("beta is %g; expected 0 or 1", p.beta));
   if (p.m <= 0 || p.n <= 0 || p.k <= 0 || p.lda < (p.transpose_a ? p.m : p.k) ||
       p.ldb < (p.transpose_b ? p.k : p.n) || p.ldc < p.n)
     return fail(format("leading dimensions %lld, %lld, %lld do not fit", static_cast<long long>(p.lda),
                        static_cast<long long>(p.ldb), static_cast<long long>(p.ldc)));
-  int status = multiply(p, reinterpret_cast<const float *>(arena + p.a),
-                        reinterpret_cast<const float *>(arena + p.b), reinterpret_cast<float *>(arena + p.c));
+  if (p.batch == 0)
+    return fail("batch is 0; expected 1 or more");
+  int status = 0;
+  for (int64_t i = 0; i < p.batch && status == 0; ++i)
+    status = multiply(p, reinterpret_cast<const float *>(arena + p.a) + i * p.stride_a,
+                      reinterpret_cast<const float *>(arena + p.b) + i * p.stride_b,
+                      reinterpret_cast<float *>(arena + p.c) + i * p.stride_c);
   if (status != 0)
     return fail(name_ + format(" returned status %d", status) +
                 (status == 1
@@ -108,6 +113,7 @@ double MatrixProducts::measurePeak() const {
   const int64_t size = kPeakSize, depth = kPeakDepth;
   std::vector<float> a(size * depth, 0.5f), b(size * depth, 0.25f), c(size * size);
   txc_gemm_t product = {};
+  product.batch = 1;
   product.m = product.n = product.ldb = product.ldc = size;
   product.k = product.lda = depth;
   double best = 0, spent = 0;

@@ -110,6 +110,34 @@ step.program @p {
 
 // -----
 
+// step.gemm (C1): a result of more bits may only be f32, and the third part of a
+// buffer of two parts is outside.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xbf16> bytes 32
+  step.alloc @b param : tensor<4x4xbf16> bytes 32
+  step.alloc @c activation : tensor<2x4xf32> bytes 32
+  step.entry @micro {
+    step.gemm "c" @a, @b, @c m 2 n 4 k 4 offsets [16, 0, 0]
+    // expected-error @+1 {{(C1): @a is 'tensor<4x4xbf16>' but 8 elements}}
+    step.gemm "c" @a, @b, @c m 2 n 4 k 4 offsets [32, 0, 0]
+  }
+}
+
+// -----
+
+// step.gemm (C3): a, b and c.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xf32> bytes 64
+  step.alloc @b activation : tensor<4x4xf32> bytes 64
+  step.alloc @c activation : tensor<4x4xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C3): expects 3 offsets, found 2}}
+    step.gemm "c" @a, @b, @c m 4 n 4 k 4 offsets [0, 0]
+  }
+}
+
+// -----
+
 // step.gemm (C1): no such buffer.
 step.program @p {
   step.alloc @a activation : tensor<2x4xf32> bytes 32

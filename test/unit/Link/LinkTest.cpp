@@ -221,8 +221,8 @@ TEST_F(Link, TablesAndEntriesSayWhatTheProgramSays) {
   EXPECT_EQ(step->flops_per_token_causal, 12u);
   ASSERT_EQ(step->num_flops, 1u);
   EXPECT_STREQ(step->flops[0].op, "linear");
-  ASSERT_EQ(step->num_kernels, 2u);
-  EXPECT_STREQ(step->kernels[1].name, "clear");
+  ASSERT_EQ(step->num_kernels, 3u); // one per phase
+  EXPECT_STREQ(step->kernels[2].name, "clear.1");
 
   ASSERT_EQ(step->num_buffers, 6u);
   EXPECT_STREQ(step->buffers[1].name, "w.weight");

@@ -46,6 +46,7 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
                std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 7, 3}, {130, 50, 1100}, {47, 200, 64}}) {
             omp_set_num_threads(threads);
             txc_gemm_t p = {};
+            p.batch = 1;
             p.name = "test";
             p.transpose_a = ta, p.transpose_b = tb, p.beta = beta;
             p.m = m, p.n = n, p.k = k;
@@ -80,6 +81,7 @@ TEST(CpuDevice, ProductsDoNotDependOnThreads) {
       for (auto [m, n, k] :
            std::vector<std::array<int64_t, 3>>{{512, 384, 384}, {384, 1536, 2048}, {100, 700, 1000}}) {
         txc_gemm_t p = {};
+            p.batch = 1;
         p.name = "test";
         p.transpose_a = ta, p.transpose_b = tb, p.beta = 1;
         p.m = m, p.n = n, p.k = k;
@@ -99,6 +101,7 @@ TEST(CpuDevice, RefusesBadProducts) {
   std::unique_ptr<CpuDevice> device = makeDevice(1);
   Arena arena = std::move(*Arena::allocate(4096));
   txc_gemm_t good = {};
+  good.batch = 1;
   good.name = "blocks.0.attn.qkv";
   good.m = good.n = good.k = good.lda = good.ldb = good.ldc = 4;
   auto status = [&](auto change) {
@@ -108,6 +111,8 @@ TEST(CpuDevice, RefusesBadProducts) {
   };
   EXPECT_EQ(status([](txc_gemm_t &) {}), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.dtype = TXC_DTYPE_BF16; }), 0);
+  EXPECT_NE(status([](txc_gemm_t &p) { p.dtype_c = TXC_DTYPE_BF16; }), 0);
+  EXPECT_NE(status([](txc_gemm_t &p) { p.batch = 0; }), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.lda = 3; }), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.k = 0; }), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.beta = 0.5f; }), 0);
