@@ -59,8 +59,8 @@ step.program @gpu {
   step.alloc @w compute : tensor<16x8xbf16> bytes 256
   step.alloc @y activation : tensor<4x8xf32> bytes 128
   step.alloc @space workspace : tensor<64xi8> bytes 64
-  // CHECK: step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid [0, 1, 1] block [128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims [8, 4] strides [2, 16] box [8, 2]>] registers 40 spills 0 static_shared -1>] {
-  step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid [0, 1, 1] block [128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims [8, 4] strides [2, 16] box [8, 2]>] registers 40 spills 0 static_shared -1>] {
+  // CHECK: step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid[0, 1, 1] block[128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims[8, 4] strides[2, 16] box[8, 2]>] registers 40 spills 0 static_shared -1>] {
+  step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid[0, 1, 1] block[128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims[8, 4] strides[2, 16] box[8, 2]>] registers 40 spills 0 static_shared -1>] {
   }
   step.entry @micro {
     // CHECK: step.gemm "halves" @x, @w transposed, @y m 1 n 8 k 8 batch 2 offsets [32, 0, 64] workspace @space
