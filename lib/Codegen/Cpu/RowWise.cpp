@@ -1,15 +1,20 @@
-//===- RowKernel.cpp - Builds a row-wise kernel ----------------------------===//
+//===- RowWise.cpp - Row-wise kernels on the CPU ---------------------------===//
 //
-// See RowKernel.h for the idea. Reductions keep four independent accumulators,
-// combined pairwise and then across lanes, always in the same order.
+// The function loops over rows; within a row:
 //
-// Rejected: tensors of f64 (only the oracle has them).
+// - Reductions keep four independent accumulators, combined pairwise and then
+//   across lanes, always in the same order. Rows that a reduction reads and that
+//   are needed again after it are pinned: its loop also writes them to memory,
+//   and the closure becomes a load.
+// - At the end of the row one loop stores all row results. In each chunk all
+//   loads come before all stores, so a result may share an operand's buffer.
+// - That loop adds sums over rows to this block's row of a workspace, and the
+//   second phase of the kernel adds the blocks in order.
 //
 //===----------------------------------------------------------------------===//
 
-#include "RowKernel.h"
-
-#include "llvm/ADT/TypeSwitch.h"
+#include "../RowWise/RowKernel.h"
+#include "Emitters.h"
 
 using namespace mlir;
 
@@ -17,55 +22,30 @@ namespace txc::codegen {
 
 //===-- The plan -----------------------------------------------------------===//
 
-static tx::RowAccess accessOf(OpOperand &use) {
-  auto op = dyn_cast<tx::RowWiseOpInterface>(use.getOwner());
-  return op ? op.getOperandAccess(use.getOperandNumber()) : tx::RowAccess::Row;
-}
-static tx::RowAccess accessOf(OpResult result) {
-  auto op = dyn_cast<tx::RowWiseOpInterface>(result.getOwner());
-  return op ? op.getResultAccess(result.getResultNumber()) : tx::RowAccess::Scalar;
-}
+namespace {
+/// How the rows are cut into blocks; depends on the body and the target only.
+struct RowPlan : RowLayout {
+  RowPlan(const KernelBody &body, const CpuTarget &target);
 
-bool isColumnValue(Value value) {
-  auto result = dyn_cast<OpResult>(value);
-  if (!result)
-    return false;
-  if (accessOf(result) == tx::RowAccess::ColumnSum)
-    return true;
-  auto add = dyn_cast<tx::AddOp>(result.getOwner());
-  return add && (isColumnValue(add.getLhs()) || isColumnValue(add.getRhs()));
-}
+  int64_t rowsPerBlock = 0;
+  int64_t blocks = 0;
+  int64_t lanes = 0; ///< of a chunk
+};
+} // namespace
 
-RowPlan::RowPlan(const KernelBody &body, const CpuTarget &target) {
+RowPlan::RowPlan(const KernelBody &body, const CpuTarget &target) : RowLayout(body) {
   lanes = target.floatLanes();
   int64_t bytesPerRow = 0;
   for (BlockArgument argument : body.block->getArguments())
     if (llvm::any_of(argument.getUses(), [](OpOperand &use) { return accessOf(use) == tx::RowAccess::Row; }))
       bytesPerRow += widthOf(argument) * 4;
-  for (Operation &op : body.block->without_terminator()) {
-    if (isa<arith::ConstantOp>(op))
-      continue;
-    for (OpResult result : op.getResults())
-      if (accessOf(result) == tx::RowAccess::ColumnSum && !result.use_empty())
-        columnSums.push_back(result);
-    if (op.getNumResults() && !isColumnValue(op.getResult(0)))
-      rows = std::max(rows, cast<tx::RowWiseOpInterface>(op).getNumRows());
-    if (auto bias = dyn_cast<tx::BiasVjpOp>(op))
-      rows = bias.getNumRows();
-    if (auto swiglu = dyn_cast<tx::SwigluOp>(op))
-      segments[widthOf(swiglu.getInput())] = widthOf(swiglu.getResult());
-    if (auto swiglu = dyn_cast<tx::SwigluVjpOp>(op))
-      segments[widthOf(swiglu.getInput())] = widthOf(swiglu.getGrad());
-    if (auto rope = dyn_cast<tx::RopeOp>(op))
-      if (int64_t n = ropeLanes(rope, lanes))
-        lanes = n;
-  }
-  for (auto [i, value] : llvm::enumerate(body.yield->getOperands())) {
-    if (isColumnValue(value))
-      columnResults.push_back(i);
-    else if (auto result = dyn_cast<OpResult>(value); result && accessOf(result) == tx::RowAccess::Row)
+  for (auto rope : body.block->getOps<tx::RopeOp>())
+    if (int64_t n = ropeLanes(rope, lanes))
+      lanes = n;
+  for (Value value : body.yield->getOperands())
+    if (auto result = dyn_cast<OpResult>(value);
+        result && !isColumnValue(value) && accessOf(result) == tx::RowAccess::Row)
       bytesPerRow += widthOf(value) * 4;
-  }
   if (columnSums.empty()) {
     rowsPerBlock = std::clamp<int64_t>(32768 / std::max<int64_t>(bytesPerRow, 1), 1, 1024);
   } else {
@@ -75,11 +55,6 @@ RowPlan::RowPlan(const KernelBody &body, const CpuTarget &target) {
   }
   rowsPerBlock = std::max<int64_t>(rowsPerBlock, 1);
   blocks = ceilDiv(rows, rowsPerBlock);
-}
-
-int64_t RowPlan::baseOf(int64_t width) const {
-  auto it = segments.find(width);
-  return it == segments.end() ? width : baseOf(it->second);
 }
 
 //===-- The second phase ---------------------------------------------------===//
@@ -138,58 +113,51 @@ static void emitColumnResults(CpuBuilder &b, const KernelBody &body, const RowPl
   }
 }
 
-LogicalResult emitRowWise(func::FuncOp function, const KernelBody &body, int64_t phase,
-                          const CpuTarget &target) {
-  for (Operation &op : *body.block)
-    for (Value value :
-         llvm::concat<Value>(llvm::to_vector(op.getOperands()), llvm::to_vector(op.getResults())))
-      if (auto type = dyn_cast<RankedTensorType>(value.getType()); type && type.getElementType().isF64())
-        return op.emitOpError() << "has an operand or result of type " << type
-                                << "; kernels compute in f32 (f64 is for the oracle)";
-  RowPlan plan(body, target);
-  CpuBuilder b(function, target);
-  if (phase == 1) {
-    emitColumnResults(b, body, plan);
-  } else {
-    RowKernel kernel(b, body, plan);
-    if (failed(kernel.emitRows()))
-      return failure();
-  }
-  b.create<func::ReturnOp>();
-  return success();
-}
-
 //===-- Rows ---------------------------------------------------------------===//
 
-RowKernel::RowKernel(CpuBuilder &builder, const KernelBody &body, const RowPlan &plan)
-    : b(builder), body(body), plan(plan) {}
+namespace {
+class CpuRowKernel : public RowKernel {
+public:
+  CpuRowKernel(CpuBuilder &builder, const KernelBody &body, const RowPlan &plan)
+      : RowKernel(builder, body, plan), b(builder), plan(plan) {}
 
-LogicalResult RowKernel::emitRows() {
-  unsigned count = body.numInputs() + body.numResults() + plan.columnSums.size();
-  for (unsigned i = 0; i < count; ++i)
-    arguments.push_back(b.argument(i));
-  for (BlockArgument argument : body.block->getArguments()) {
-    if (argument.use_empty())
-      continue;
-    if (isa<tx::HyperType>(argument.getType()))
-      generators[argument] = b.generator(arguments[argument.getArgNumber()]);
-    else if (accessOf(*argument.getUses().begin()) == tx::RowAccess::Scalar)
-      constants[argument] = b.load(arguments[argument.getArgNumber()], b.i64(0), elementOf(argument));
-  }
-  for (auto constant : body.block->getOps<arith::ConstantOp>()) {
-    auto value = dyn_cast<DenseElementsAttr>(constant.getValue());
-    if (!value || !value.isSplat() || !isa<FloatType>(value.getElementType()))
-      return constant.emitOpError() << "must be a splat of floats inside a kernel";
-    constants[constant] = b.f32(value.getSplatValue<APFloat>().convertToDouble());
-  }
+  /// Emits the work on all rows of blocks [begin, end).
+  LogicalResult emitRows();
 
+  RowMemory inMemory(Value value) override;
+  SmallVector<Value>
+  reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
+         llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) override;
+
+private:
+  using ChunkBody = llvm::function_ref<void(Chunk &, unsigned unrolled, SmallVectorImpl<Value> &carried)>;
+  /// Visits columns [0, base) in chunks.
+  SmallVector<Value> forChunks(int64_t base, unsigned unroll, ValueRange init, ChunkBody body);
+  void storeResults();
+  /// Where a pinned row is kept; this row of a result, if that is safe.
+  RowMemory pinTarget(Value value);
+
+  CpuBuilder &b;
+  const RowPlan &plan;
+  Value block;
+  DenseMap<Value, Value> buffers; ///< scratch rows, by pinned value
+  SmallVector<bool> stored;       ///< by result of the current row: already written
+};
+} // namespace
+
+LogicalResult CpuRowKernel::emitRows() {
+  if (failed(readConstants()))
+    return failure();
   LogicalResult result = success();
   auto rowsOfBlocks = [&](Value from, Value to) {
     Value lower = b.mul(from, b.i64(plan.rowsPerBlock));
     Value upper = b.mins(b.mul(to, b.i64(plan.rowsPerBlock)), b.i64(plan.rows));
     b.forLoop(lower, upper, b.i64(1), [&](Value r) {
       row = r;
-      result = emitRow();
+      stored.assign(body.numResults(), false);
+      result = visitRow();
+      if (succeeded(result))
+        storeResults();
     });
   };
   if (plan.columnSums.empty()) {
@@ -209,55 +177,7 @@ LogicalResult RowKernel::emitRows() {
   return result;
 }
 
-Value RowKernel::rowAddress(Value pointer, Value index, Value value) {
-  return b.address(pointer, b.mul(index, b.i64(widthOf(value))), elementOf(value));
-}
-
-void RowKernel::readArguments() {
-  for (BlockArgument argument : body.block->getArguments()) {
-    if (argument.use_empty() || isa<tx::HyperType>(argument.getType()))
-      continue;
-    Value pointer = arguments[argument.getArgNumber()];
-    for (OpOperand &use : argument.getUses()) {
-      if (use.getOwner()->getNumResults() && isColumnValue(use.getOwner()->getResult(0)) &&
-          isa<tx::AddOp>(use.getOwner()))
-        continue;
-      if (accessOf(use) == tx::RowAccess::Row && !memories.count(argument))
-        memories[argument] = {rowAddress(pointer, row, argument), elementOf(argument)};
-      if (accessOf(use) == tx::RowAccess::RowScalar && !scalars.count(argument))
-        scalars[argument] = b.load(pointer, row, elementOf(argument));
-    }
-  }
-}
-
-LogicalResult RowKernel::emitRow() {
-  closures.clear();
-  memories.clear();
-  scalars = constants;
-  columnSums.clear();
-  stored.assign(body.numResults(), false);
-  readArguments();
-  for (Operation &op : body.block->without_terminator()) {
-    if (isa<arith::ConstantOp>(op) || (isa<tx::AddOp>(op) && isColumnValue(op.getResult(0))))
-      continue;
-    LogicalResult result =
-        llvm::TypeSwitch<Operation *, LogicalResult>(&op)
-            .Case<tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp,
-                  tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp,
-                  tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp,
-                  tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossVjpOp>(
-                [&](auto typed) { return emit(*this, typed); })
-            .Default([](Operation *other) {
-              return other->emitOpError() << "has no rule in a row-wise CPU kernel";
-            });
-    if (failed(result))
-      return failure();
-  }
-  storeResults();
-  return success();
-}
-
-void RowKernel::storeResults() {
+void CpuRowKernel::storeResults() {
   // By the columns that one loop visits, in order of first appearance.
   struct Group {
     int64_t base;
@@ -322,50 +242,7 @@ void RowKernel::storeResults() {
 
 //===-- Values -------------------------------------------------------------===//
 
-Value RowKernel::load(const RowMemory &memory, Chunk &chunk, int64_t shift) {
-  return b.loadVector(memory.pointer, b.add(chunk.column, b.i64(shift)), memory.element, chunk.lanes,
-                      chunk.mask);
-}
-
-Value RowKernel::at(Value value, Chunk &chunk, int64_t shift) {
-  std::pair<Value, int64_t> key(value, shift);
-  if (Value cached = chunk.cache.lookup(key))
-    return cached;
-  Value result;
-  if (auto it = memories.find(value); it != memories.end()) {
-    result = load(it->second, chunk, shift);
-  } else {
-    assert(closures.count(value) && "visited in program order");
-    result = closures[value](chunk, shift);
-  }
-  chunk.cache[key] = result;
-  return result;
-}
-
-Value RowKernel::columnAt(Value value, Chunk &chunk, int64_t shift) {
-  std::pair<Value, int64_t> key(value, shift);
-  Value &cached = chunk.cache[key];
-  if (!cached)
-    cached = load({arguments[cast<BlockArgument>(value).getArgNumber()], elementOf(value)}, chunk, shift);
-  return cached;
-}
-
-Value RowKernel::scalar(Value value) {
-  assert(scalars.count(value) && "a value per row");
-  return scalars.lookup(value);
-}
-
-RowKernel::RowMemory RowKernel::periodic(Value value) {
-  Value pointer = arguments[cast<BlockArgument>(value).getArgNumber()];
-  int64_t period = countOf(value) / widthOf(value);
-  return {rowAddress(pointer, b.remu(row, b.i64(period)), value), elementOf(value)};
-}
-
-RowKernel::RowMemory RowKernel::tableRow(Value value, Value index) {
-  return {rowAddress(arguments[cast<BlockArgument>(value).getArgNumber()], index, value), elementOf(value)};
-}
-
-RowKernel::RowMemory RowKernel::inMemory(Value value) {
+RowKernel::RowMemory CpuRowKernel::inMemory(Value value) {
   if (!memories.count(value))
     reduce(widthOf(value), {}, value, [](Chunk &, int64_t, ValueRange) -> SmallVector<Value> { return {}; });
   return memories.lookup(value);
@@ -384,7 +261,7 @@ static bool feedsOnly(BlockArgument argument, Value value) {
   return false;
 }
 
-RowKernel::RowMemory RowKernel::pinTarget(Value value) {
+RowKernel::RowMemory CpuRowKernel::pinTarget(Value value) {
   for (auto [i, yielded] : llvm::enumerate(body.yield->getOperands())) {
     if (yielded != value || !elementOf(value).isF32())
       continue;
@@ -402,7 +279,8 @@ RowKernel::RowMemory RowKernel::pinTarget(Value value) {
 
 //===-- Loops over columns -------------------------------------------------===//
 
-SmallVector<Value> RowKernel::forChunks(int64_t base, unsigned unroll, ValueRange init, ChunkBody chunkBody) {
+SmallVector<Value> CpuRowKernel::forChunks(int64_t base, unsigned unroll, ValueRange init,
+                                           ChunkBody chunkBody) {
   SmallVector<Value> carried(init.begin(), init.end());
   int64_t lanes = plan.lanes, full = base / lanes, step = lanes * unroll;
   int64_t looped = full / unroll > 1 ? full / unroll * step : 0;
@@ -425,8 +303,8 @@ SmallVector<Value> RowKernel::forChunks(int64_t base, unsigned unroll, ValueRang
 }
 
 SmallVector<Value>
-RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
-                  llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
+CpuRowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
+                     llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
   SmallVector<std::pair<Value, RowMemory>> pins;
   for (Value value : again)
     if (!memories.count(value) && llvm::none_of(pins, [&](auto &pin) { return pin.first == value; }))
@@ -479,6 +357,21 @@ RowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
     results.push_back(fold == Fold::Sum ? b.reduceAdd(parts[0]) : b.reduceMax(parts[0]));
   }
   return results;
+}
+
+LogicalResult emitRowWise(func::FuncOp function, const KernelBody &body, int64_t phase,
+                          const CpuTarget &target) {
+  RowPlan plan(body, target);
+  CpuBuilder b(function, target);
+  if (phase == 1) {
+    emitColumnResults(b, body, plan);
+  } else {
+    CpuRowKernel kernel(b, body, plan);
+    if (failed(kernel.emitRows()))
+      return failure();
+  }
+  b.create<func::ReturnOp>();
+  return success();
 }
 
 } // namespace txc::codegen

@@ -37,13 +37,13 @@ LogicalResult emit(RowKernel &k, tx::BiasVjpOp op) {
 }
 
 /// The argument 2 w of the sigmoid in gelu_tanh.
-static Value geluTanhArgument(CpuBuilder &b, Value x) {
+static Value geluTanhArgument(KernelBuilder &b, Value x) {
   Value cubic =
       b.fma(b.fmul(x, x), b.constant(x, 2 * sqrt2OverPi * geluCubic), b.constant(x, 2 * sqrt2OverPi));
   return b.fmul(x, cubic);
 }
 
-static Value activation(CpuBuilder &b, tx::ActivationKind kind, Value x) {
+static Value activation(KernelBuilder &b, tx::ActivationKind kind, Value x) {
   Value zero = b.constant(x, 0.0);
   switch (kind) {
   case tx::ActivationKind::Gelu:
@@ -60,7 +60,7 @@ static Value activation(CpuBuilder &b, tx::ActivationKind kind, Value x) {
   llvm_unreachable("all kinds handled");
 }
 
-static Value activationDerivative(CpuBuilder &b, tx::ActivationKind kind, Value x) {
+static Value activationDerivative(KernelBuilder &b, tx::ActivationKind kind, Value x) {
   Value zero = b.constant(x, 0.0), one = b.constant(x, 1.0);
   switch (kind) {
   case tx::ActivationKind::Gelu: {

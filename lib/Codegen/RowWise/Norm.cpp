@@ -14,13 +14,13 @@ namespace txc::codegen {
 using Fold = RowKernel::Fold;
 
 /// 1 / sqrt(sum / n + epsilon)
-static Value inverseRoot(CpuBuilder &b, Value sum, int64_t n, const APFloat &epsilon) {
+static Value inverseRoot(KernelBuilder &b, Value sum, int64_t n, const APFloat &epsilon) {
   Value mean = b.fdiv(sum, b.f32(n));
   return b.fdiv(b.f32(1.0), b.sqrt(b.fadd(mean, b.f32(epsilon.convertToDouble()))));
 }
 
 LogicalResult emit(RowKernel &k, tx::RmsNormOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value input = op.getInput();
   int64_t n = widthOf(input);
   Value sum =
@@ -38,7 +38,7 @@ LogicalResult emit(RowKernel &k, tx::RmsNormOp op) {
 }
 
 LogicalResult emit(RowKernel &k, tx::RmsNormVjpOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value grad = op.getGrad(), input = op.getInput();
   int64_t n = widthOf(input);
   Value sum = k.reduce(n, Fold::Sum, {grad, input},
@@ -50,7 +50,7 @@ LogicalResult emit(RowKernel &k, tx::RmsNormVjpOp op) {
   Value rstd = k.scalar(op.getRstd());
   Value factor = b.fmul(b.fmul(rstd, rstd), b.fdiv(sum, b.f32(n)));
   k.define(op.getInputGrad(), [&k, op, rstd, factor](Chunk &chunk, int64_t shift) mutable {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     Value g = b.fmul(k.at(op.getGrad(), chunk, shift), k.columnAt(op.getGain(), chunk, shift));
     Value along = b.fmul(k.at(op.getInput(), chunk, shift), k.spread(factor, chunk));
     return b.fmul(k.spread(rstd, chunk), b.fsub(g, along));
@@ -63,7 +63,7 @@ LogicalResult emit(RowKernel &k, tx::RmsNormVjpOp op) {
 }
 
 LogicalResult emit(RowKernel &k, tx::LayerNormOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value input = op.getInput();
   int64_t n = widthOf(input);
   Value sum =
@@ -87,7 +87,7 @@ LogicalResult emit(RowKernel &k, tx::LayerNormOp op) {
 }
 
 LogicalResult emit(RowKernel &k, tx::LayerNormVjpOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value grad = op.getGrad(), input = op.getInput();
   Value mean = k.scalar(op.getMean()), rstd = k.scalar(op.getRstd());
   int64_t n = widthOf(input);
@@ -102,7 +102,7 @@ LogicalResult emit(RowKernel &k, tx::LayerNormVjpOp op) {
                });
   Value meanG = b.fdiv(sums[0], b.f32(n)), meanGX = b.fdiv(sums[1], b.f32(n));
   k.define(op.getInputGrad(), [&k, op, xhat, rstd, meanG, meanGX](Chunk &chunk, int64_t shift) mutable {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     Value g = b.fmul(k.at(op.getGrad(), chunk, shift), k.columnAt(op.getGain(), chunk, shift));
     Value along = b.fmul(xhat(chunk, shift), k.spread(meanGX, chunk));
     return b.fmul(k.spread(rstd, chunk), b.fsub(b.fsub(g, k.spread(meanG, chunk)), along));

@@ -15,12 +15,12 @@ namespace txc::codegen {
 using Fold = RowKernel::Fold;
 
 /// True if the target of the row is ignored.
-static Value isIgnored(CpuBuilder &b, Value target, int64_t ignoreIndex) {
+static Value isIgnored(KernelBuilder &b, Value target, int64_t ignoreIndex) {
   return b.icmp(arith::CmpIPredicate::eq, target, b.i32(ignoreIndex));
 }
 
 LogicalResult emit(RowKernel &k, tx::CrossEntropyOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value logits = op.getLogits();
   int64_t n = widthOf(logits);
   Value max =
@@ -44,11 +44,11 @@ LogicalResult emit(RowKernel &k, tx::CrossEntropyOp op) {
 }
 
 LogicalResult emit(RowKernel &k, tx::CrossEntropyVjpOp op) {
-  CpuBuilder &b = k.b;
+  KernelBuilder &b = k.b;
   Value target = k.scalar(op.getTargets()), lse = k.scalar(op.getLse());
   Value grad = b.select(isIgnored(b, target, op.getIgnoreIndex()), b.f32(0), k.scalar(op.getGrad()));
   k.define(op.getResult(), [&k, op, target, lse, grad](Chunk &chunk, int64_t shift) mutable {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     Value p = b.exp(b.fsub(k.at(op.getLogits(), chunk, shift), k.spread(lse, chunk)));
     Value column = b.truncTo(b.add(chunk.column, b.i64(shift)), b.getI32Type());
     Value isTarget =

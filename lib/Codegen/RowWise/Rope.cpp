@@ -30,7 +30,7 @@ struct Rotation {
 
   /// x cos + partner * (sign sin), where the column lies in a rotated head.
   Value rotate(Value x, Value partner, Value c, Value s, Value isFirst, Value isRotated) {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     Value signedSin = op.getInverse() ? b.select(isFirst, s, b.fneg(s)) : b.select(isFirst, b.fneg(s), s);
     Value rotated = b.fma(partner, signedSin, b.fmul(x, c));
     return isRotated ? b.select(isRotated, rotated, x) : rotated;
@@ -42,7 +42,7 @@ struct Rotation {
   int64_t rotatedColumns() { return op.getHeads() * op.getHeadDim(); }
 
   Value half(Chunk &chunk, int64_t shift) {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     int64_t dim = op.getHeadDim();
     Value column = b.add(chunk.column, b.i64(shift));
     Value inHead = b.remu(column, b.i64(dim));
@@ -59,7 +59,7 @@ struct Rotation {
   }
 
   Value interleaved(Chunk &chunk, int64_t shift) {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     Value column = b.add(chunk.column, b.i64(shift));
     Value pair = b.divu(b.remu(column, b.i64(op.getHeadDim())), b.i64(2));
     SmallVector<int32_t> swap, twice;
@@ -82,7 +82,7 @@ struct Rotation {
   }
 
   Value gathered(Chunk &chunk, int64_t shift) {
-    CpuBuilder &b = k.b;
+    KernelBuilder &b = k.b;
     int64_t dim = op.getHeadDim();
     Value first = b.truncTo(b.add(chunk.column, b.i64(shift)), b.getI32Type());
     Value column = b.add(b.splat(first, chunk.lanes), b.iota(chunk.lanes));
@@ -112,7 +112,7 @@ struct Rotation {
 LogicalResult emit(RowKernel &k, tx::RopeOp op) {
   bool aligned = ropeLanes(op, k.b.lanes) != 0;
   if (!aligned && !elementOf(op.getInput()).isF32())
-    return op.emitOpError() << "with head_dim " << op.getHeadDim() << " takes f32 only on the CPU, found "
+    return op.emitOpError() << "with head_dim " << op.getHeadDim() << " takes f32 only, found "
                             << op.getInput().getType();
   Rotation rotation{k, op, k.inMemory(op.getInput()), k.periodic(op.getCos()), k.periodic(op.getSin())};
   k.define(op.getResult(), [rotation, aligned](Chunk &chunk, int64_t shift) mutable {

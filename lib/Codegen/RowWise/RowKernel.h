@@ -1,27 +1,28 @@
 //===- RowKernel.h - Builds one row of a row-wise kernel -------------------===//
 //
-// The function loops over rows; within a row, the ops of the body are visited
-// in program order, each by its rule (emit, below):
+// The ops of the body are visited in program order, each by its rule (emit,
+// below), for one row:
 //
 // - A row value is not computed when its op is visited. It is a closure from a
 //   chunk of columns to a vector. Ops compose closures, so a chain of pointwise
 //   ops becomes one expression per chunk.
-// - A reduction needs all columns now: its loop is emitted at once. Rows that it
-//   reads and that are needed again after it are pinned: the loop also writes
-//   them to memory, and the closure becomes a load.
-// - At the end of the row one loop stores all row results. In each chunk all
-//   loads come before all stores, so a result may share an operand's buffer.
-// - A sum over rows is a closure too; the last loop adds it to this block's row
-//   of a workspace, and the second phase of the kernel adds the blocks in order.
+// - A reduction needs all columns now: its loop is emitted at once.
+// - A sum over rows is a closure too; partial sums of some rows go to a
+//   workspace, and the second phase of the kernel adds those in order.
+//
+// How rows and columns are spread over threads, and where rows stay that are
+// needed again after a reduction, is the target's part: Cpu/RowWise.cpp,
+// Gpu/RowWise.cpp.
 //
 // Rows of width 2F that tx.swiglu takes apart are visited as two segments: a
 // chunk of columns below F together with the chunk `shift` = F further on.
 //
 //===----------------------------------------------------------------------===//
-#ifndef TXC_CODEGEN_CPU_ROWWISE_ROWKERNEL_H
-#define TXC_CODEGEN_CPU_ROWWISE_ROWKERNEL_H
+#ifndef TXC_CODEGEN_ROWWISE_ROWKERNEL_H
+#define TXC_CODEGEN_ROWWISE_ROWKERNEL_H
 
-#include "../Emitters.h"
+#include "../KernelBody.h"
+#include "txc/Codegen/KernelBuilder.h"
 
 namespace txc::codegen {
 
@@ -35,20 +36,21 @@ struct Chunk {
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> cache;
 };
 
-/// How a row-wise kernel is laid out; depends on its body and the target only.
-struct RowPlan {
-  RowPlan(const KernelBody &body, const CpuTarget &target);
+/// The rows and columns of a kernel, whatever the target.
+struct RowLayout {
+  explicit RowLayout(const KernelBody &body);
 
   int64_t rows = 0;
-  int64_t rowsPerBlock = 0;
-  int64_t blocks = 0;
-  int64_t lanes = 0;                            ///< of a chunk
   llvm::DenseMap<int64_t, int64_t> segments;    ///< width of a gated row -> width of its halves
   llvm::SmallVector<mlir::OpResult> columnSums; ///< one workspace each
   llvm::SmallVector<unsigned> columnResults;    ///< results made by the second phase
   /// Width of the columns that one chunk loop visits for rows `width` wide.
   int64_t baseOf(int64_t width) const;
 };
+
+/// How an operand is read and a result written.
+tx::RowAccess accessOf(mlir::OpOperand &use);
+tx::RowAccess accessOf(mlir::OpResult result);
 
 /// True for sums over rows and for what is added to them.
 bool isColumnValue(mlir::Value value);
@@ -63,13 +65,10 @@ public:
   };
   enum class Fold { Sum, Max };
 
-  RowKernel(CpuBuilder &builder, const KernelBody &body, const RowPlan &plan);
-
-  /// Emits the work on all rows of blocks [begin, end).
-  mlir::LogicalResult emitRows();
+  virtual ~RowKernel() = default;
 
   //===-- For the rules ----------------------------------------------------===//
-  CpuBuilder &b;
+  KernelBuilder &b;
 
   /// A row value at columns chunk.column + shift on.
   Value at(Value value, Chunk &chunk, int64_t shift = 0);
@@ -80,14 +79,14 @@ public:
   /// A scalar as a vector.
   Value spread(Value scalar, const Chunk &chunk) { return b.splat(scalar, chunk.lanes); }
   /// Makes sure that a row lies in memory.
-  RowMemory inMemory(Value value);
+  virtual RowMemory inMemory(Value value) = 0;
   /// This row of an operand with RowAccess::Periodic.
   RowMemory periodic(Value value);
   /// Row `index` (i64) of an operand with RowAccess::Gather.
   RowMemory tableRow(Value value, Value index);
   /// Number of the row, i64.
   Value rowIndex() { return row; }
-  CpuBuilder::Generator generator(Value hyper) { return generators.lookup(hyper); }
+  KernelBuilder::Generator generator(Value hyper) { return generators.lookup(hyper); }
   Value load(const RowMemory &memory, Chunk &chunk, int64_t shift);
 
   void define(Value result, Closure closure) { closures[result] = std::move(closure); }
@@ -98,35 +97,34 @@ public:
   /// Folds all columns of rows `width` wide. `step` gets one accumulator per
   /// element of `folds` and returns the next ones. `again`: row values that
   /// `step` reads and that later ops read again.
-  llvm::SmallVector<Value>
+  virtual llvm::SmallVector<Value>
   reduce(int64_t width, llvm::ArrayRef<Fold> folds, llvm::ArrayRef<Value> again,
-         llvm::function_ref<llvm::SmallVector<Value>(Chunk &, int64_t shift, mlir::ValueRange)> step);
+         llvm::function_ref<llvm::SmallVector<Value>(Chunk &, int64_t shift, mlir::ValueRange)> step) = 0;
 
-private:
-  using ChunkBody =
-      llvm::function_ref<void(Chunk &, unsigned unrolled, llvm::SmallVectorImpl<Value> &carried)>;
-  /// Visits columns [0, base) in chunks.
-  llvm::SmallVector<Value> forChunks(int64_t base, unsigned unroll, mlir::ValueRange init, ChunkBody body);
-  void readArguments();
-  mlir::LogicalResult emitRow();
-  void storeResults();
-  /// Where a pinned row is kept; this row of a result, if that is safe.
-  RowMemory pinTarget(Value value);
+protected:
+  RowKernel(KernelBuilder &builder, const KernelBody &body, const RowLayout &layout);
+
+  /// Reads what is the same for all rows.
+  mlir::LogicalResult readConstants();
+  /// Visits the ops of the body for `row`.
+  mlir::LogicalResult visitRow();
   Value rowAddress(Value pointer, Value index, Value value);
 
   const KernelBody &body;
-  const RowPlan &plan;
-  Value row, block;
+  const RowLayout &layout;
+  Value row;
   llvm::SmallVector<Value> arguments; ///< pointers, by argument number
-  llvm::DenseMap<Value, CpuBuilder::Generator> generators;
-  llvm::DenseMap<Value, Value> buffers;   ///< scratch rows, by pinned value
-  llvm::DenseMap<Value, Value> constants; ///< scalars, the same for all rows
   // Of the current row:
-  llvm::DenseMap<Value, Closure> closures;
   llvm::DenseMap<Value, RowMemory> memories;
   llvm::DenseMap<Value, Value> scalars;
   llvm::SmallVector<std::pair<Value, Closure>> columnSums;
-  llvm::SmallVector<bool> stored; ///< by result: already written
+
+private:
+  void readArguments();
+
+  llvm::DenseMap<Value, KernelBuilder::Generator> generators;
+  llvm::DenseMap<Value, Value> constants;  ///< scalars, the same for all rows
+  llvm::DenseMap<Value, Closure> closures; ///< of the current row
 };
 
 //===-- Rules, one per op --------------------------------------------------===//
@@ -155,4 +153,4 @@ int64_t ropeLanes(tx::RopeOp op, int64_t most);
 
 } // namespace txc::codegen
 
-#endif // TXC_CODEGEN_CPU_ROWWISE_ROWKERNEL_H
+#endif // TXC_CODEGEN_ROWWISE_ROWKERNEL_H
