@@ -1,6 +1,7 @@
-//===- cpu_device.cpp - What compiled code calls to run on the CPU ---------===//
+//===- cpu_device.cpp - A step on the CPU ----------------------------------===//
 #include "device/cpu_device.h"
 
+#include "report/hardware.h"
 #include "support/text.h"
 
 #include <algorithm>
@@ -19,15 +20,22 @@ static constexpr uint64_t kParallelFillBytes = 1 << 20;
 // and softmax tails decay into denormals, which are many times slower.
 static void flushDenormals() { _mm_setcsr(_mm_getcsr() | 0x8040); }
 
-Result<std::unique_ptr<CpuDevice>> CpuDevice::create(int threads) {
+Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int threads) {
   Result<MatrixProducts> products = MatrixProducts::load();
   if (!products.ok())
     return products.status();
-  std::unique_ptr<CpuDevice> device(new CpuDevice(std::move(*products)));
+  Result<Arena> arena = Arena::allocate(arenaBytes);
+  if (!arena.ok())
+    return arena.status();
+  std::unique_ptr<CpuDevice> device(new CpuDevice(std::move(*products), std::move(*arena)));
   if (threads > 0)
     omp_set_num_threads(threads);
   omp_set_dynamic(0);
-  device->threads_ = omp_get_max_threads();
+  Hardware hardware = detectHardware();
+  device->info_.name = hardware.cpu;
+  device->info_.memoryBytes = hardware.memoryBytes;
+  device->info_.threads = omp_get_max_threads();
+  device->info_.library = device->products_.libraryName();
   device->table_ = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, device.get(), launch, gemm, fill};
   // Starts the threads; they live as long as the process.
 #pragma omp parallel
@@ -35,14 +43,105 @@ Result<std::unique_ptr<CpuDevice>> CpuDevice::create(int threads) {
   return device;
 }
 
-Status CpuDevice::run(const txc_entry_t &entry, char *arena) {
+DeviceMemory CpuDevice::memory() {
+  ProcessMemory process = processMemory();
+  return {process.residentBytes, process.peakBytes, arena_.bytes()};
+}
+
+PeakRate CpuDevice::measurePeak() {
+  const int size = MatrixProducts::kPeakSize, depth = MatrixProducts::kPeakDepth;
+  return {products_.measurePeak(),
+          format("measured: fp32 matrix product [%d, %d] x [%d, %d]", size, depth, depth, size)};
+}
+
+//===-- Commands ------------------------------------------------------------===//
+
+namespace {
+
+// Calls through to another device and takes the time of each command.
+struct TimingTable {
+  const txc_device_t &inner;
+  std::vector<double> milliseconds;
+
+  template <typename T>
+  static int32_t time(void *self, char *arena, const T *command,
+                      int32_t (*txc_device_t::*function)(void *, char *, const T *)) {
+    auto &timing = *static_cast<TimingTable *>(self);
+    auto start = std::chrono::steady_clock::now();
+    int32_t status = (timing.inner.*function)(timing.inner.self, arena, command);
+    timing.milliseconds.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    return status;
+  }
+  static int32_t launch(void *self, char *arena, const txc_launch_t *command) {
+    return time(self, arena, command, &txc_device_t::launch);
+  }
+  static int32_t gemm(void *self, char *arena, const txc_gemm_t *command) {
+    return time(self, arena, command, &txc_device_t::gemm);
+  }
+  static int32_t fill(void *self, char *arena, const txc_fill_t *command) {
+    return time(self, arena, command, &txc_device_t::fill);
+  }
+};
+
+} // namespace
+
+Status CpuDevice::run(const txc_entry_t &entry) {
   failure_ = {};
-  int32_t status = entry.run(&table_, arena);
+  int32_t status;
+  if (profiling_) {
+    TimingTable timing{table_, {}};
+    txc_device_t table = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, &timing,
+                          TimingTable::launch,  TimingTable::gemm,    TimingTable::fill};
+    status = entry.run(&table, arena_.data());
+    if (status == 0)
+      return timer_.add(entry, timing.milliseconds);
+  } else {
+    status = entry.run(&table_, arena_.data());
+  }
   if (status == 0)
     return {};
   if (!failure_.ok())
     return failure_;
   return {Code::Device, format("entry '%s' of the step failed with status %d", entry.name, status)};
+}
+
+Result<Device::Ticket> CpuDevice::fetch(const txc_buffer_t &buffer) {
+  std::memcpy(fetched_[fetches_ % fetched_.size()].data(), arena_.data() + buffer.offset,
+              std::min(buffer.bytes, kLargestFetch));
+  return fetches_++;
+}
+
+Status CpuDevice::take(Ticket ticket, void *data, uint64_t bytes) {
+  std::memcpy(data, fetched_[ticket % fetched_.size()].data(), std::min(bytes, kLargestFetch));
+  return {};
+}
+
+Result<Device::Mark> CpuDevice::mark() {
+  marks_[numMarks_ % marks_.size()] = Clock::now();
+  return numMarks_++;
+}
+
+Result<double> CpuDevice::secondsBetween(Mark from, Mark to) {
+  return std::chrono::duration<double>(marks_[to % marks_.size()] - marks_[from % marks_.size()]).count();
+}
+
+Status CpuDevice::read(uint64_t offset, void *data, uint64_t bytes) {
+  std::memcpy(data, arena_.data() + offset, bytes);
+  return {};
+}
+
+Result<std::string> CpuDevice::tune() {
+  return Status::usage(
+      "--tune: this step runs on the CPU, where matrix products have no algorithms to choose "
+      "from; leave it out");
+}
+
+Status CpuDevice::profile(bool on) {
+  profiling_ = on;
+  if (on)
+    timer_.clear();
+  return {};
 }
 
 int32_t CpuDevice::launch(void *self, char *arena, const txc_launch_t *command) {
@@ -52,12 +151,12 @@ int32_t CpuDevice::launch(void *self, char *arena, const txc_launch_t *command) 
     return 1;
   }
   const int64_t blocks = command->blocks;
-  if (blocks <= 1 || device.threads_ == 1) {
+  if (blocks <= 1 || device.info_.threads == 1) {
     if (blocks > 0)
       command->kernel(arena, command->offsets, 0, blocks);
     return 0;
   }
-  const int64_t chunk = std::max<int64_t>(1, blocks / (device.threads_ * kChunksPerThread));
+  const int64_t chunk = std::max<int64_t>(1, blocks / (device.info_.threads * kChunksPerThread));
 #pragma omp parallel for schedule(dynamic, 1)
   for (int64_t begin = 0; begin < blocks; begin += chunk)
     command->kernel(arena, command->offsets, begin, std::min(begin + chunk, blocks));
@@ -73,7 +172,7 @@ int32_t CpuDevice::gemm(void *self, char *arena, const txc_gemm_t *command) {
 int32_t CpuDevice::fill(void *self, char *arena, const txc_fill_t *command) {
   auto &device = *static_cast<CpuDevice *>(self);
   char *begin = arena + command->offset;
-  if (command->bytes < kParallelFillBytes || device.threads_ == 1) {
+  if (command->bytes < kParallelFillBytes || device.info_.threads == 1) {
     std::memset(begin, command->value, command->bytes);
     return 0;
   }

@@ -1,4 +1,4 @@
-//===- cpu_device.h - What compiled code calls to run on the CPU -----------===//
+//===- cpu_device.h - A step on the CPU ------------------------------------===//
 //
 // Implements txc_device on the OpenMP threads of the process. The number of
 // threads changes only the speed: blocks of a launch are independent, and
@@ -8,39 +8,63 @@
 #ifndef TXC_RUNTIME_DEVICE_CPU_DEVICE_H
 #define TXC_RUNTIME_DEVICE_CPU_DEVICE_H
 
+#include "device/arena.h"
+#include "device/command_timer.h"
+#include "device/device.h"
 #include "device/matrix_products.h"
-#include "support/status.h"
-#include "txc/step_abi.h"
 
-#include <memory>
-#include <string>
+#include <array>
+#include <chrono>
 
 namespace txc {
 
-class CpuDevice {
+class CpuDevice final : public Device {
 public:
   // `threads` of 0: OMP_NUM_THREADS, else all cores that this process may use.
-  static Result<std::unique_ptr<CpuDevice>> create(int threads);
-  CpuDevice(const CpuDevice &) = delete;
-  CpuDevice &operator=(const CpuDevice &) = delete;
+  static Result<std::unique_ptr<CpuDevice>> create(uint64_t arenaBytes, int threads);
 
-  // Runs an entry; the message of a failure names the command.
-  Status run(const txc_entry_t &entry, char *arena);
+  const DeviceInfo &info() const override { return info_; }
+  DeviceMemory memory() override;
+  PeakRate measurePeak() override;
+  int runsAhead() const override { return 0; }
 
+  Result<char *> stage(const txc_buffer_t &buffer) override { return arena_.data() + buffer.offset; }
+  Status run(const txc_entry_t &entry) override;
+  Result<Ticket> fetch(const txc_buffer_t &buffer) override;
+  bool arrived(Ticket) override { return true; }
+  Status take(Ticket ticket, void *data, uint64_t bytes) override;
+  Result<Mark> mark() override;
+  Result<double> secondsBetween(Mark from, Mark to) override;
+
+  Status read(uint64_t offset, void *data, uint64_t bytes) override;
+  Status synchronize() override { return {}; }
+  Result<std::string> tune() override;
+  Status profile(bool on) override;
+  std::vector<CommandTime> commandTimes() const override { return timer_.medians(); }
+
+  char *arena() const { return arena_.data(); }
   const txc_device_t &table() const { return table_; }
-  const MatrixProducts &matrixProducts() const { return products_; }
-  int threads() const { return threads_; }
 
 private:
-  explicit CpuDevice(MatrixProducts products) : products_(std::move(products)) {}
+  using Clock = std::chrono::steady_clock;
+
+  CpuDevice(MatrixProducts products, Arena arena)
+      : arena_(std::move(arena)), products_(std::move(products)) {}
   static int32_t launch(void *self, char *arena, const txc_launch_t *command);
   static int32_t gemm(void *self, char *arena, const txc_gemm_t *command);
   static int32_t fill(void *self, char *arena, const txc_fill_t *command);
 
+  Arena arena_;
   MatrixProducts products_;
   txc_device_t table_ = {};
-  int threads_ = 1;
+  DeviceInfo info_;
   Status failure_;
+  std::array<std::array<char, kLargestFetch>, 64> fetched_ = {};
+  uint64_t fetches_ = 0;
+  std::array<Clock::time_point, 64> marks_ = {};
+  uint64_t numMarks_ = 0;
+  bool profiling_ = false;
+  CommandTimer timer_;
 };
 
 } // namespace txc

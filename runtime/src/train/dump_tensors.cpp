@@ -11,7 +11,7 @@
 
 namespace txc {
 
-Status writeNpy(const std::string &path, const txc_buffer_t &buffer, const char *arena, float scale) {
+Status writeNpy(const std::string &path, const txc_buffer_t &buffer, const void *values, float scale) {
   if (buffer.dtype != TXC_DTYPE_F32 && buffer.dtype != TXC_DTYPE_I32)
     return Status::failed(
         format("%s: cannot write dtype %u of buffer '%s'", path.c_str(), buffer.dtype, buffer.name));
@@ -27,7 +27,8 @@ Status writeNpy(const std::string &path, const txc_buffer_t &buffer, const char 
   prefix += static_cast<char>(header.size() & 0xff);
   prefix += static_cast<char>(header.size() >> 8);
 
-  std::vector<char> data(arena + buffer.offset, arena + buffer.offset + buffer.bytes);
+  const char *bytes = static_cast<const char *>(values);
+  std::vector<char> data(bytes, bytes + buffer.bytes);
   if (buffer.dtype == TXC_DTYPE_F32 && scale != 1.0f)
     for (size_t at = 0; at + 4 <= data.size(); at += 4) {
       float value;
@@ -44,6 +45,13 @@ Status writeNpy(const std::string &path, const txc_buffer_t &buffer, const char 
   return {};
 }
 
+// The same for what is in the arena.
+static Status writeNpy(const std::string &path, const txc_buffer_t &buffer, Device &device, float scale) {
+  std::vector<char> data(buffer.bytes);
+  Status status = device.read(buffer.offset, data.data(), data.size());
+  return status.ok() ? writeNpy(path, buffer, data.data(), scale) : status;
+}
+
 static Status makeFolder(const std::string &path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -56,27 +64,28 @@ static std::string iterationFolder(const std::string &dir, int64_t iteration) {
   return dir + "/iter" + std::to_string(iteration);
 }
 
-Status dumpParameters(const std::string &dir, const StepFile &step, const char *arena) {
+Status dumpParameters(const std::string &dir, const StepFile &step, Device &device) {
   if (Status status = makeFolder(dir + "/init"); !status.ok())
     return status;
   for (const txc_buffer_t *buffer : step.buffers(TXC_BUFFER_PARAM))
-    if (Status status = writeNpy(dir + "/init/" + buffer->name + ".npy", *buffer, arena, 1); !status.ok())
+    if (Status status = writeNpy(dir + "/init/" + buffer->name + ".npy", *buffer, device, 1); !status.ok())
       return status;
   return {};
 }
 
-Status dumpBatch(const std::string &dir, const StepFile &step, const char *arena, int64_t iteration,
-                 int64_t micro) {
+Status dumpBatch(const std::string &dir, const StepFile &step, const int32_t *tokens, const int32_t *targets,
+                 int64_t iteration, int64_t micro) {
   std::string folder = iterationFolder(dir, iteration);
   if (Status status = makeFolder(folder); !status.ok())
     return status;
   std::string end = "." + std::to_string(micro) + ".npy";
-  Status status = writeNpy(folder + "/tokens" + end, step.buffer(TXC_BUFFER_TOKENS, "micro"), arena, 1);
-  return status.ok() ? writeNpy(folder + "/targets" + end, step.buffer(TXC_BUFFER_TARGETS, "micro"), arena, 1)
-                     : status;
+  Status status = writeNpy(folder + "/tokens" + end, step.buffer(TXC_BUFFER_TOKENS, "micro"), tokens, 1);
+  return status.ok()
+             ? writeNpy(folder + "/targets" + end, step.buffer(TXC_BUFFER_TARGETS, "micro"), targets, 1)
+             : status;
 }
 
-Status dumpGradients(const std::string &dir, const StepFile &step, const char *arena, int64_t iteration,
+Status dumpGradients(const std::string &dir, const StepFile &step, Device &device, int64_t iteration,
                      float scale) {
   std::string folder = iterationFolder(dir, iteration) + "/grad";
   if (Status status = makeFolder(folder); !status.ok())
@@ -87,7 +96,7 @@ Status dumpGradients(const std::string &dir, const StepFile &step, const char *a
   for (size_t i = 0; i < parameters.size(); ++i) {
     txc_buffer_t buffer = *parameters[i];
     buffer.offset = gradients[i]->offset;
-    if (Status status = writeNpy(folder + "/" + buffer.name + ".npy", buffer, arena, scale); !status.ok())
+    if (Status status = writeNpy(folder + "/" + buffer.name + ".npy", buffer, device, scale); !status.ok())
       return status;
   }
   return {};

@@ -9,6 +9,13 @@
 // A batch depends on (seed, stream, number) only, and evaluation has streams of
 // its own: with or without it, training sees the same batches.
 //
+// The host runs ahead of the device by the few runs that the device allows
+// (none on the CPU) and takes losses and statistics when they arrive. So a
+// report, and the discovery that training has diverged, may come when the
+// device is already at one of the next iterations; parameters are not saved
+// in between. Time is the device's: from the end of one iteration to the end of
+// the next, or from its beginning if anything else was done before it.
+//
 //===----------------------------------------------------------------------===//
 #include "train/trainer.h"
 
@@ -49,14 +56,13 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
       !status.ok())
     return status;
 
-  Result<Arena> arena = Arena::allocate(step->step().arena_bytes);
-  if (!arena.ok())
-    return arena.status();
-  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(static_cast<int>(options->threads));
+  DeviceOptions deviceOptions;
+  deviceOptions.threads = static_cast<int>(options->threads);
+  Result<std::unique_ptr<Device>> device = openDevice(*step, deviceOptions);
   if (!device.ok())
     return device.status();
 
-  std::unique_ptr<Trainer> trainer(new Trainer(std::move(*step), std::move(*arena), std::move(*dataset)));
+  std::unique_ptr<Trainer> trainer(new Trainer(std::move(*step), std::move(*dataset)));
   trainer->device_ = std::move(*device);
   RunFacts &facts = trainer->facts_;
   facts.step = &trainer->step_;
@@ -64,13 +70,13 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.options = std::move(*options);
   facts.flops = {trainer->step_.step().flops_per_token_full, trainer->step_.step().flops_per_token_causal};
   facts.hardware = detectHardware();
-  facts.threads = trainer->device_->threads();
+  const DeviceInfo &info = trainer->device_->info();
+  facts.threads = info.threads;
   facts.options.threads = facts.threads;
-  facts.peakFlops = trainer->device_->matrixProducts().measurePeak();
-  facts.peakSource = format("measured: fp32 matrix product [%d, %d] x [%d, %d]", int(MatrixProducts::kPeakSize),
-                            int(MatrixProducts::kPeakDepth), int(MatrixProducts::kPeakDepth),
-                            int(MatrixProducts::kPeakSize));
-  facts.library = trainer->device_->matrixProducts().libraryName();
+  PeakRate peak = trainer->device_->measurePeak();
+  facts.peakFlops = peak.flops;
+  facts.peakSource = peak.source;
+  facts.library = info.library;
   facts.datasetName = facts.options.dataset;
   facts.datasetDirectory = trainer->dataset_.directory();
   facts.tokenizer = trainer->dataset_.tokenizerName();
@@ -78,28 +84,52 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.trainTokens = trainer->dataset_.train().size();
   facts.valTokens = trainer->dataset_.val().size();
 
-  trainer->setHyper("init", 0, 0);
-  if (Status status = trainer->device_->run(trainer->step_.entry("init"), trainer->arena_.data());
-      !status.ok())
+  if (Status status = trainer->initialize(); !status.ok())
     return status;
-  if (!facts.options.dump_tensors.empty())
-    if (Status status = dumpParameters(facts.options.dump_tensors, trainer->step_, trainer->arena_.data());
-        !status.ok())
-      return status;
   return trainer;
 }
 
-void Trainer::setHyper(const char *entry, int64_t iteration, int64_t micro) {
-  inArena<txc_hyper_t>(step_.buffer(TXC_BUFFER_HYPER, entry)) = hyperAt(facts_.options, iteration, micro);
+Status Trainer::initialize() {
+  Status status = stageHyper("init", 0, 0);
+  if (status.ok())
+    status = device_->run(step_.entry("init"));
+  if (status.ok() && !facts_.options.dump_tensors.empty())
+    status = dumpParameters(facts_.options.dump_tensors, step_, *device_);
+  return status;
 }
 
-void Trainer::show(const Print &print, const char *event, const std::string &text, const Json &record) {
+Status Trainer::stageHyper(const char *entry, int64_t iteration, int64_t micro) {
+  Result<char *> memory = device_->stage(step_.buffer(TXC_BUFFER_HYPER, entry));
+  if (!memory.ok())
+    return memory.status();
+  txc_hyper_t hyper = hyperAt(facts_.options, iteration, micro);
+  std::memcpy(*memory, &hyper, sizeof(hyper));
+  return {};
+}
+
+Result<Trainer::Batch> Trainer::stageBatch(const char *entry, const data::TokenSplit &split, Stream stream,
+                                           int64_t number) {
+  Result<char *> tokenMemory = device_->stage(step_.buffer(TXC_BUFFER_TOKENS, entry));
+  if (!tokenMemory.ok())
+    return tokenMemory.status();
+  Result<char *> targetMemory = device_->stage(step_.buffer(TXC_BUFFER_TARGETS, entry));
+  if (!targetMemory.ok())
+    return targetMemory.status();
+  auto *tokens = reinterpret_cast<int32_t *>(*tokenMemory),
+       *targets = reinterpret_cast<int32_t *>(*targetMemory);
+  data::sampleBatch(split, static_cast<uint64_t>(facts_.options.seed), static_cast<uint64_t>(stream),
+                    static_cast<uint64_t>(number), step_.step().batch_size, step_.step().block_size, tokens,
+                    targets);
+  return Batch{tokens, targets};
+}
+
+void Trainer::show(const char *event, const std::string &text, const Json &record) {
   if (facts_.options.json) {
     Json line = {{"event", event}};
     line.update(record);
-    print(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    print_(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   } else if (!facts_.options.quiet) {
-    print(text);
+    print_(text);
   }
 }
 
@@ -110,90 +140,163 @@ static Status diverged(int64_t iteration, const std::string &what, double learni
                  static_cast<long long>(iteration), what.c_str(), learningRate)};
 }
 
-Status Trainer::runIteration(int64_t iteration, IterationFacts &result) {
+Status Trainer::submitIteration(int64_t iteration) {
   const RunOptions &options = facts_.options;
-  const txc_step_t &step = step_.step();
-  const txc_buffer_t &tokens = step_.buffer(TXC_BUFFER_TOKENS, "micro");
-  const txc_buffer_t &targets = step_.buffer(TXC_BUFFER_TARGETS, "micro");
-  const txc_buffer_t &lossBuffer = step_.buffer(TXC_BUFFER_LOSS, "micro");
+  const int64_t steps = options.gradient_accumulation_steps;
   const bool dump = !options.dump_tensors.empty();
-  auto start = Clock::now();
-  double sum = 0;
-  result.iteration = iteration;
-  result.learningRate = learningRateAt(options, iteration);
-  for (int64_t micro = 0; micro < options.gradient_accumulation_steps; ++micro) {
-    data::sampleBatch(
-        dataset_.train(), static_cast<uint64_t>(options.seed), static_cast<uint64_t>(Stream::Train),
-        static_cast<uint64_t>(iteration * options.gradient_accumulation_steps + micro), step.batch_size,
-        step.block_size, &inArena<int32_t>(tokens), &inArena<int32_t>(targets));
-    if (dump)
-      if (Status status = dumpBatch(options.dump_tensors, step_, arena_.data(), iteration, micro);
-          !status.ok())
-        return status;
-    setHyper("micro", iteration, micro);
-    if (Status status = device_->run(step_.entry("micro"), arena_.data()); !status.ok())
+  const size_t ahead = static_cast<size_t>(device_->runsAhead());
+  auto submit = [&](const char *entry, txc_buffer_kind_t kind, Pending pending) -> Status {
+    if (Status status = device_->run(step_.entry(entry)); !status.ok())
       return status;
-    float loss = inArena<txc_loss_result_t>(lossBuffer).loss;
-    if (!std::isfinite(loss))
-      return diverged(iteration,
-                      format("the loss of micro batch %lld is %f", static_cast<long long>(micro), loss),
-                      result.learningRate);
-    sum += loss;
+    Result<Device::Ticket> ticket = device_->fetch(step_.buffer(kind, entry));
+    if (!ticket.ok())
+      return ticket.status();
+    pending.ticket = *ticket;
+    if (pending.kind == Pending::Kind::Update) {
+      Result<Device::Mark> end = device_->mark();
+      if (!end.ok())
+        return end.status();
+      lastEnd_ = pending.end = *end;
+    }
+    pending_.push_back(pending);
+    return takeResults(ahead);
+  };
+
+  Result<Device::Mark> begin = lastEnd_ ? Result<Device::Mark>(*lastEnd_) : device_->mark();
+  if (!begin.ok())
+    return begin.status();
+  for (int64_t micro = 0; micro < steps; ++micro) {
+    Result<Batch> batch = stageBatch("micro", dataset_.train(), Stream::Train, iteration * steps + micro);
+    Status status = batch.status();
+    if (status.ok() && dump)
+      status = dumpBatch(options.dump_tensors, step_, batch->tokens, batch->targets, iteration, micro);
+    if (status.ok())
+      status = stageHyper("micro", iteration, micro);
+    if (status.ok())
+      status = submit("micro", TXC_BUFFER_LOSS, {Pending::Kind::MicroBatch, iteration, micro, 0, *begin, 0});
+    if (!status.ok())
+      return status;
   }
-  if (dump) {
-    float scale = hyperAt(options, iteration, 0).grad_scale;
-    if (Status status = dumpGradients(options.dump_tensors, step_, arena_.data(), iteration, scale);
+  if (dump)
+    if (Status status = dumpGradients(options.dump_tensors, step_, *device_, iteration,
+                                      hyperAt(options, iteration, 0).grad_scale);
         !status.ok())
       return status;
-  }
-  setHyper("update", iteration, options.gradient_accumulation_steps - 1);
-  if (Status status = device_->run(step_.entry("update"), arena_.data()); !status.ok())
+  if (Status status = stageHyper("update", iteration, steps - 1); !status.ok())
     return status;
-  const auto &stats = inArena<txc_update_result_t>(step_.buffer(TXC_BUFFER_STATS, "update"));
-  if (!std::isfinite(stats.grad_norm))
-    return diverged(iteration, format("the gradient norm is %f", stats.grad_norm), result.learningRate);
-  result.loss = sum / static_cast<double>(options.gradient_accumulation_steps);
-  // The step computes them in any case; the text shows them now and then.
-  if (options.gradient_log_interval > 0) {
-    result.gradients = stats;
-    result.showGradients = iteration % options.gradient_log_interval == 0;
+  return submit("update", TXC_BUFFER_STATS, {Pending::Kind::Update, iteration, steps - 1, 0, *begin, 0});
+}
+
+Status Trainer::takeResults(size_t most) {
+  while (!pending_.empty() && (pending_.size() > most || device_->arrived(pending_.front().ticket))) {
+    Pending pending = pending_.front();
+    pending_.pop_front();
+    if (Status status = takeResult(pending); !status.ok())
+      return status;
   }
-  result.seconds = secondsSince(start);
   return {};
 }
 
-Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &split, Stream stream,
-                                                     const std::function<int()> &signal) {
-  const RunOptions &options = facts_.options;
-  const txc_step_t &step = step_.step();
-  const txc_buffer_t &tokens = step_.buffer(TXC_BUFFER_TOKENS, "eval");
-  const txc_buffer_t &targets = step_.buffer(TXC_BUFFER_TARGETS, "eval");
-  const txc_buffer_t &lossBuffer = step_.buffer(TXC_BUFFER_LOSS, "eval");
-  double sum = 0, count = 0;
-  for (int64_t batch = 0; batch < options.eval_iters; ++batch) {
-    if (signal())
-      return std::optional<double>();
-    data::sampleBatch(split, static_cast<uint64_t>(options.seed), static_cast<uint64_t>(stream),
-                      static_cast<uint64_t>(batch), step.batch_size, step.block_size,
-                      &inArena<int32_t>(tokens), &inArena<int32_t>(targets));
-    setHyper("eval", 0, 0);
-    if (Status status = device_->run(step_.entry("eval"), arena_.data()); !status.ok())
+Status Trainer::takeResult(const Pending &pending) {
+  const double learningRate = learningRateAt(facts_.options, pending.iteration);
+  if (pending.kind == Pending::Kind::MicroBatch) {
+    txc_loss_result_t result;
+    if (Status status = device_->take(pending.ticket, &result, sizeof(result)); !status.ok())
       return status;
-    const auto &loss = inArena<txc_loss_result_t>(lossBuffer);
-    sum += static_cast<double>(loss.loss) * loss.target_count;
-    count += loss.target_count;
+    if (!std::isfinite(result.loss))
+      return diverged(
+          pending.iteration,
+          format("the loss of micro batch %lld is %f", static_cast<long long>(pending.micro), result.loss),
+          learningRate);
+    lossSum_ = (pending.micro == 0 ? 0 : lossSum_) + result.loss;
+    return {};
   }
+  txc_update_result_t statistics;
+  if (Status status = device_->take(pending.ticket, &statistics, sizeof(statistics)); !status.ok())
+    return status;
+  if (!std::isfinite(statistics.grad_norm))
+    return diverged(pending.iteration, format("the gradient norm is %f", statistics.grad_norm), learningRate);
+  return report(pending, statistics);
+}
+
+Status Trainer::report(const Pending &pending, const txc_update_result_t &statistics) {
+  const RunOptions &options = facts_.options;
+  const int64_t iteration = pending.iteration;
+  // Also the last one, be it that of max_iters or that after which a signal stops.
+  if (iteration % options.log_interval != 0 && iteration + 1 != options.max_iters &&
+      !(signal_() && pending_.empty()))
+    return {};
+  IterationFacts result;
+  result.iteration = iteration;
+  result.learningRate = learningRateAt(options, iteration);
+  result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps);
+  // The step computes them in any case; the text shows them now and then.
+  if (options.gradient_log_interval > 0) {
+    result.gradients = statistics;
+    result.showGradients = iteration % options.gradient_log_interval == 0;
+  }
+  Result<double> seconds = device_->secondsBetween(pending.begin, pending.end);
+  if (!seconds.ok())
+    return seconds.status();
+  result.seconds = *seconds;
+  completeIteration(result, facts_);
+  DeviceMemory memory = device_->memory();
+  result.memory = {memory.inUseBytes, memory.peakBytes};
+  result.reservedBytes = memory.reservedBytes;
+  Json record = iterationJson(result, facts_);
+  show("iteration", iterationText(result, facts_), record);
+  return log_->addIteration(record);
+}
+
+Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &split, Stream stream) {
+  std::deque<Device::Ticket> tickets;
+  double sum = 0, count = 0;
+  auto take = [&](size_t most) -> Status {
+    while (tickets.size() > most) {
+      txc_loss_result_t loss;
+      if (Status status = device_->take(tickets.front(), &loss, sizeof(loss)); !status.ok())
+        return status;
+      tickets.pop_front();
+      sum += static_cast<double>(loss.loss) * loss.target_count;
+      count += loss.target_count;
+    }
+    return {};
+  };
+  bool stopped = false;
+  for (int64_t batch = 0; batch < facts_.options.eval_iters && !stopped; ++batch) {
+    Status status = stageBatch("eval", split, stream, batch).status();
+    if (status.ok())
+      status = stageHyper("eval", 0, 0);
+    if (status.ok())
+      status = device_->run(step_.entry("eval"));
+    if (!status.ok())
+      return status;
+    Result<Device::Ticket> ticket = device_->fetch(step_.buffer(TXC_BUFFER_LOSS, "eval"));
+    if (!ticket.ok())
+      return ticket.status();
+    tickets.push_back(*ticket);
+    if (status = take(static_cast<size_t>(device_->runsAhead())); !status.ok())
+      return status;
+    stopped = signal_() != 0;
+  }
+  if (Status status = take(0); !status.ok())
+    return status;
+  if (stopped)
+    return std::optional<double>();
   return std::optional<double>(count > 0 ? sum / count : 0);
 }
 
-Status Trainer::evaluate(int64_t iteration, const Print &print, const std::function<int()> &signal) {
+Status Trainer::evaluate(int64_t iteration) {
+  lastEnd_.reset();
+  if (Status status = takeResults(0); !status.ok() || signal_())
+    return status;
   auto start = Clock::now();
   EvaluationFacts result;
   result.iteration = iteration;
   result.learningRate = learningRateAt(facts_.options, iteration);
   for (bool train : {true, false}) {
-    auto loss = evaluateSplit(train ? dataset_.train() : dataset_.val(),
-                              train ? Stream::EvalTrain : Stream::EvalVal, signal);
+    auto loss =
+        evaluateSplit(train ? dataset_.train() : dataset_.val(), train ? Stream::EvalTrain : Stream::EvalVal);
     if (!loss.ok())
       return loss.status();
     if (!*loss)
@@ -206,48 +309,42 @@ Status Trainer::evaluate(int64_t iteration, const Print &print, const std::funct
   }
   result.seconds = secondsSince(start);
   Json record = evaluationJson(result, timestamp(std::time(nullptr)));
-  show(print, "evaluation", evaluationText(result), record);
+  show("evaluation", evaluationText(result), record);
   return log_->addEvaluation(record);
 }
 
-Status Trainer::loop(const Print &print, const std::function<int()> &signal) {
+Status Trainer::loop() {
   const RunOptions &options = facts_.options;
   if (options.eval_only)
-    return evaluate(0, print, signal);
-  for (int64_t iteration = 0; iteration < options.max_iters && !signal(); ++iteration) {
+    return evaluate(0);
+  for (int64_t iteration = 0; iteration < options.max_iters && !signal_(); ++iteration) {
     if (options.eval_interval > 0 && iteration > 0 && iteration % options.eval_interval == 0)
-      if (Status status = evaluate(iteration, print, signal); !status.ok())
+      if (Status status = evaluate(iteration); !status.ok())
         return status;
-    if (signal())
+    if (signal_())
       break;
-    IterationFacts result;
-    if (Status status = runIteration(iteration, result); !status.ok())
-      return status;
-    if (iteration % options.log_interval != 0 && iteration + 1 != options.max_iters && !signal())
-      continue;
-    completeIteration(result, facts_);
-    result.memory = processMemory();
-    result.reservedBytes = arena_.bytes();
-    Json record = iterationJson(result, facts_);
-    show(print, "iteration", iterationText(result, facts_), record);
-    if (Status status = log_->addIteration(record); !status.ok())
+    if (Status status = submitIteration(iteration); !status.ok())
       return status;
   }
-  if (options.eval_interval > 0 && !signal())
-    return evaluate(options.max_iters, print, signal);
+  if (Status status = takeResults(0); !status.ok())
+    return status;
+  if (options.eval_interval > 0 && !signal_())
+    return evaluate(options.max_iters);
   return {};
 }
 
 Status Trainer::train(const Print &print, const std::function<int()> &signal) {
   std::time_t now = std::time(nullptr);
   Json header = headerJson(facts_, timestamp(now));
+  print_ = print;
+  signal_ = signal;
   Result<std::unique_ptr<RunLog>> log = RunLog::create(facts_.options.out_dir, now, header);
   if (!log.ok())
     return log.status();
   log_ = std::move(*log);
-  show(print, "start", startupText(facts_) + "Log    " + log_->path() + "\n\n", header);
+  show("start", startupText(facts_) + "Log    " + log_->path() + "\n\n", header);
 
-  Status status = loop(print, signal);
+  Status status = loop();
   Json metadata = {
       {"exit_code", status.ok() ? (signal() ? 128 + signal() : 0) : static_cast<int>(status.code())},
       {"error", status.ok() ? Json() : Json(status.message())},
@@ -257,7 +354,7 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal) {
   auto number = [&](const char *key, const char *pattern) {
     return summary[key].is_number() ? format(pattern, summary[key].get<double>()) : std::string("-");
   };
-  show(print, "end",
+  show("end",
        "\nDone   " + number("total_iterations", "%.0f") + " logged iterations │ final loss " +
            number("final_train_loss", "%.4f") + " │ best val loss " + number("best_val_loss", "%.4f") +
            " │ " + number("avg_time_ms", "%.1f") + " ms and " + number("avg_mfu", "%.2f") +

@@ -3,13 +3,13 @@
 #define TXC_RUNTIME_TRAIN_TRAINER_H
 
 #include "data/dataset.h"
-#include "device/arena.h"
-#include "device/cpu_device.h"
+#include "device/device.h"
 #include "loader/step_file.h"
 #include "report/report.h"
 #include "report/run_log.h"
 #include "train/options.h"
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,31 +33,51 @@ public:
 
   const RunFacts &facts() const { return facts_; }
   const std::string &logPath() const { return log_->path(); }
-  char *arena() const { return arena_.data(); }
+  Device &device() { return *device_; }
 
 private:
-  Trainer(StepFile step, Arena arena, data::TokenDataset dataset)
-      : step_(std::move(step)), arena_(std::move(arena)), dataset_(std::move(dataset)) {}
+  // A result that the device was asked for.
+  struct Pending {
+    enum class Kind { MicroBatch, Update } kind;
+    int64_t iteration, micro;
+    Device::Ticket ticket;
+    Device::Mark begin, end; // of the iteration
+  };
 
-  template <typename T> T &inArena(const txc_buffer_t &buffer) {
-    return *reinterpret_cast<T *>(arena_.data() + buffer.offset);
-  }
-  void setHyper(const char *entry, int64_t iteration, int64_t micro);
-  Status loop(const Print &print, const std::function<int()> &signal);
-  Status runIteration(int64_t iteration, IterationFacts &result);
+  Trainer(StepFile step, data::TokenDataset dataset) : step_(std::move(step)), dataset_(std::move(dataset)) {}
+
+  Status initialize();
+  // Gives an entry what it reads. The batch is `number` of `stream`.
+  Status stageHyper(const char *entry, int64_t iteration, int64_t micro);
+  struct Batch {
+    const int32_t *tokens, *targets;
+  };
+  Result<Batch> stageBatch(const char *entry, const data::TokenSplit &split, Stream stream, int64_t number);
+
+  Status loop();
+  Status submitIteration(int64_t iteration);
+  // Takes results until at most `most` are missing, and more if they are there.
+  Status takeResults(size_t most);
+  Status takeResult(const Pending &pending);
+  Status report(const Pending &pending, const txc_update_result_t &statistics);
   // Mean loss over eval_iters batches; nothing if a signal came.
-  Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream,
-                                              const std::function<int()> &signal);
-  Status evaluate(int64_t iteration, const Print &print, const std::function<int()> &signal);
-  void show(const Print &print, const char *event, const std::string &text,
-            const nlohmann::ordered_json &record);
+  Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
+  Status evaluate(int64_t iteration);
+  void show(const char *event, const std::string &text, const nlohmann::ordered_json &record);
 
   StepFile step_;
-  Arena arena_;
   data::TokenDataset dataset_;
-  std::unique_ptr<CpuDevice> device_;
+  std::unique_ptr<Device> device_;
   std::unique_ptr<RunLog> log_;
   RunFacts facts_;
+
+  // Of the run under way.
+  Print print_;
+  std::function<int()> signal_;
+  std::deque<Pending> pending_;
+  double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration
+  // End of the last iteration, if nothing but training was done since.
+  std::optional<Device::Mark> lastEnd_;
 };
 
 } // namespace txc

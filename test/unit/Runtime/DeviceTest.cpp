@@ -12,8 +12,8 @@ using namespace txc;
 
 namespace {
 
-std::unique_ptr<CpuDevice> makeDevice(int threads) {
-  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(threads);
+std::unique_ptr<CpuDevice> makeDevice(int threads, uint64_t arenaBytes) {
+  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(arenaBytes, threads);
   EXPECT_TRUE(device.ok()) << device.status().message();
   return std::move(*device);
 }
@@ -21,23 +21,22 @@ std::unique_ptr<CpuDevice> makeDevice(int threads) {
 float pseudoRandom(size_t i) { return static_cast<float>((i * 2654435761u >> 8) % 2001) / 1000.0f - 1.0f; }
 
 // Runs a product with guards around C and strides wider than needed.
-std::vector<float> product(CpuDevice &device, txc_gemm_t p, Arena &arena) {
-  float *data = reinterpret_cast<float *>(arena.data());
+std::vector<float> product(CpuDevice &device, txc_gemm_t p) {
+  float *data = reinterpret_cast<float *>(device.arena());
   size_t aSize = static_cast<size_t>(p.lda * (p.transpose_a ? p.k : p.m));
   size_t bSize = static_cast<size_t>(p.ldb * (p.transpose_b ? p.n : p.k));
   size_t cSize = static_cast<size_t>(p.ldc * p.m);
   for (size_t i = 0; i < aSize + bSize + cSize; ++i)
     data[i] = pseudoRandom(i);
   p.a = 0, p.b = aSize * 4, p.c = (aSize + bSize) * 4;
-  EXPECT_EQ(device.table().gemm(device.table().self, arena.data(), &p), 0);
+  EXPECT_EQ(device.table().gemm(device.table().self, device.arena(), &p), 0);
   return {data + aSize + bSize, data + aSize + bSize + cSize};
 }
 
 } // namespace
 
 TEST(CpuDevice, ProductsEqualTheDefinition) {
-  std::unique_ptr<CpuDevice> device = makeDevice(2);
-  Arena arena = std::move(*Arena::allocate(64 << 20));
+  std::unique_ptr<CpuDevice> device = makeDevice(2, 64 << 20);
   for (int threads : {1, 2, 3})
     for (uint32_t ta : {0u, 1u})
       for (uint32_t tb : {0u, 1u})
@@ -51,8 +50,8 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
             p.transpose_a = ta, p.transpose_b = tb, p.beta = beta;
             p.m = m, p.n = n, p.k = k;
             p.lda = (ta ? m : k) + 3, p.ldb = (tb ? k : n) + 1, p.ldc = n + 2;
-            std::vector<float> c = product(*device, p, arena);
-            const float *a = reinterpret_cast<float *>(arena.data());
+            std::vector<float> c = product(*device, p);
+            const float *a = reinterpret_cast<float *>(device->arena());
             size_t aSize = static_cast<size_t>(p.lda * (ta ? k : m)),
                    bSize = static_cast<size_t>(p.ldb * (tb ? n : k));
             const float *b = a + aSize;
@@ -74,23 +73,22 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
 }
 
 TEST(CpuDevice, ProductsDoNotDependOnThreads) {
-  std::unique_ptr<CpuDevice> device = makeDevice(1);
-  Arena arena = std::move(*Arena::allocate(64 << 20));
+  std::unique_ptr<CpuDevice> device = makeDevice(1, 64 << 20);
   for (uint32_t ta : {0u, 1u})
     for (uint32_t tb : {0u, 1u})
       for (auto [m, n, k] :
            std::vector<std::array<int64_t, 3>>{{512, 384, 384}, {384, 1536, 2048}, {100, 700, 1000}}) {
         txc_gemm_t p = {};
-            p.batch = 1;
+        p.batch = 1;
         p.name = "test";
         p.transpose_a = ta, p.transpose_b = tb, p.beta = 1;
         p.m = m, p.n = n, p.k = k;
         p.lda = ta ? m : k, p.ldb = tb ? k : n, p.ldc = n;
         omp_set_num_threads(1);
-        std::vector<float> one = product(*device, p, arena);
+        std::vector<float> one = product(*device, p);
         for (int threads : {2, 3, 5}) {
           omp_set_num_threads(threads);
-          std::vector<float> many = product(*device, p, arena);
+          std::vector<float> many = product(*device, p);
           ASSERT_EQ(std::memcmp(one.data(), many.data(), one.size() * 4), 0)
               << ta << tb << " m " << m << " n " << n << " k " << k << ", threads " << threads;
         }
@@ -98,8 +96,7 @@ TEST(CpuDevice, ProductsDoNotDependOnThreads) {
 }
 
 TEST(CpuDevice, RefusesBadProducts) {
-  std::unique_ptr<CpuDevice> device = makeDevice(1);
-  Arena arena = std::move(*Arena::allocate(4096));
+  std::unique_ptr<CpuDevice> device = makeDevice(1, 4096);
   txc_gemm_t good = {};
   good.batch = 1;
   good.name = "blocks.0.attn.qkv";
@@ -107,7 +104,7 @@ TEST(CpuDevice, RefusesBadProducts) {
   auto status = [&](auto change) {
     txc_gemm_t p = good;
     change(p);
-    return device->table().gemm(device->table().self, arena.data(), &p);
+    return device->table().gemm(device->table().self, device->arena(), &p);
   };
   EXPECT_EQ(status([](txc_gemm_t &) {}), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.dtype = TXC_DTYPE_BF16; }), 0);
@@ -121,39 +118,37 @@ TEST(CpuDevice, RefusesBadProducts) {
   bad.ldc = 1;
   txc_entry_t entry = {
       "micro", [](const txc_device_t *d, char *memory) { return d->gemm(d->self, memory, &bad); }, 1, 0};
-  Status failure = device->run(entry, arena.data());
+  Status failure = device->run(entry);
   EXPECT_EQ(failure.code(), Code::Device);
   EXPECT_NE(failure.message().find("blocks.0.attn.qkv"), std::string::npos) << failure.message();
 }
 
 TEST(CpuDevice, LaunchRunsEachBlockOnce) {
-  Arena arena = std::move(*Arena::allocate(1 << 20));
   auto count = [](char *memory, const uint64_t *offsets, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       ++memory[offsets[0] + static_cast<uint64_t>(i)];
   };
   const uint64_t offsets[] = {128};
   for (int threads : {1, 2, 4}) {
-    std::unique_ptr<CpuDevice> device = makeDevice(threads);
+    std::unique_ptr<CpuDevice> device = makeDevice(threads, 1 << 20);
     for (int64_t blocks : {0, 1, 2, 7, 100, 12345}) {
-      std::memset(arena.data(), 0, arena.bytes());
+      std::memset(device->arena(), 0, 1 << 20);
       txc_launch_t launch = {"count", count, 0, 1, offsets, blocks};
-      EXPECT_EQ(device->table().launch(device->table().self, arena.data(), &launch), 0);
+      EXPECT_EQ(device->table().launch(device->table().self, device->arena(), &launch), 0);
       for (int64_t i = 0; i < blocks + 64; ++i)
-        ASSERT_EQ(arena.data()[128 + i], i < blocks) << i;
+        ASSERT_EQ(device->arena()[128 + i], i < blocks) << i;
     }
   }
 }
 
 TEST(CpuDevice, Fill) {
-  std::unique_ptr<CpuDevice> device = makeDevice(2);
-  Arena arena = std::move(*Arena::allocate(8 << 20));
+  std::unique_ptr<CpuDevice> device = makeDevice(2, 8 << 20);
   for (uint64_t bytes : {uint64_t(0), uint64_t(5), uint64_t(3 << 20) + 7}) {
-    std::memset(arena.data(), 0, arena.bytes());
+    std::memset(device->arena(), 0, 8 << 20);
     txc_fill_t fill = {"fill", 64, bytes, 0xab, {0}};
-    EXPECT_EQ(device->table().fill(device->table().self, arena.data(), &fill), 0);
+    EXPECT_EQ(device->table().fill(device->table().self, device->arena(), &fill), 0);
     for (uint64_t i = 0; i < bytes + 128; ++i)
-      ASSERT_EQ(static_cast<uint8_t>(arena.data()[i]), i >= 64 && i < 64 + bytes ? 0xab : 0);
+      ASSERT_EQ(static_cast<uint8_t>(device->arena()[i]), i >= 64 && i < 64 + bytes ? 0xab : 0);
   }
 }
 

@@ -1,0 +1,16 @@
+//===- device.cpp - The device that a step was compiled for ----------------===//
+#include "device/device.h"
+
+#include "device/cpu_device.h"
+#include "loader/step_file.h"
+
+namespace txc {
+
+Result<std::unique_ptr<Device>> openDevice(const StepFile &step, const DeviceOptions &options) {
+  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(step.step().arena_bytes, options.threads);
+  if (!device.ok())
+    return device.status();
+  return std::unique_ptr<Device>(std::move(*device));
+}
+
+} // namespace txc
