@@ -41,3 +41,7 @@ else:
 if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
                                                  stderr=subprocess.DEVNULL).returncode == 0:
     config.available_features.add("cuda")
+if shutil.which("chromium"):
+    config.available_features.add("chromium")
+else:
+    lit_config.warning("no chromium: tests that look at txreport's pages in a browser are skipped")
