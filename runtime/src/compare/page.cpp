@@ -201,6 +201,14 @@ std::string pageHtml(const std::vector<Run> &runs) {
   for (const Run &run : runs)
     data["runs"].push_back(runJson(run));
   data["notes"] = comparison.notes;
+  data["architectures"] = Json::array();
+  for (const ArchitectureMeans &each : comparison.architectures)
+    data["architectures"].push_back({{"architecture", each.architecture},
+                                     {"runs", each.runs},
+                                     {"valLoss", exact(each.valLoss)},
+                                     {"mfu", exact(each.mfuPercent)},
+                                     {"time", exact(each.timeMs)},
+                                     {"tokens", exact(each.tokensPerSecond)}});
 
   const std::pair<std::string_view, std::string> parts[] = {
       {"@LICENSE@", std::string(plotLicense())},     {"@PLOT_STYLE@", std::string(plotStyle())},

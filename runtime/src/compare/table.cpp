@@ -157,9 +157,10 @@ static size_t columns(const std::string &text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
-// A note's words in lines of at most `width` columns, where words allow it.
-static std::string noteText(const std::string &text, size_t width) {
-  std::string out = "Note  ";
+// Words after a label of six columns, in lines of at most `width` columns where
+// the words allow it.
+static std::string paragraph(const char *label, const std::string &text, size_t width) {
+  std::string out = label;
   size_t column = 6;
   for (size_t at = 0; at < text.size();) {
     size_t end = std::min(text.find(' ', at), text.size());
@@ -271,14 +272,16 @@ std::string tableText(const std::vector<Run> &runs, const Comparison &comparison
   if (!comparison.best)
     out += "No run has a validation loss.\n";
   else
-    out += "Best   " + printable(comparison.best->name) + ", val loss " +
-           lossText(comparison.best->bestValLoss) +
-           (comparison.best->bestValIter ? format(" at iteration %.0f", *comparison.best->bestValIter) : "") +
-           (comparison.improvementPercent
-                ? format(", %.2f%% below the worst (%s)", *comparison.improvementPercent,
-                         lossText(comparison.worst->bestValLoss).c_str())
-                : "") +
-           "\n";
+    out += paragraph(
+        "Best  ",
+        printable(comparison.best->name) + ", val loss " + lossText(comparison.best->bestValLoss) +
+            (comparison.best->bestValIter ? format(" at iteration %.0f", *comparison.best->bestValIter)
+                                          : "") +
+            (comparison.improvementPercent
+                 ? format(", %.2f%% below the worst (%s)", *comparison.improvementPercent,
+                          lossText(comparison.worst->bestValLoss).c_str())
+                 : ""),
+        width);
 
   if (comparison.architectures.size() < runs.size()) {
     Grid grid({"means per architecture", "runs", "val loss", "MFU", "ms/iter", "tokens/s"}, 1);
@@ -290,7 +293,7 @@ std::string tableText(const std::vector<Run> &runs, const Comparison &comparison
   }
   out += "\nval loss: the best of a run. MFU, ms/iter, tokens/s: medians over iterations.\n";
   for (const std::string &note : comparison.notes)
-    out += noteText(printable(note), width);
+    out += paragraph("Note  ", printable(note), width);
   return out;
 }
 

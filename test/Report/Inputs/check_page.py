@@ -149,6 +149,8 @@ with Browser() as browser:
             for name in ["run-%d" % i for i in range(8)]:
                 assert contrast(browser, name, "card") >= 3, (where, name, contrast(browser, name, "card"))
             if "--evil" in flags:
+                means = browser.evaluate("document.getElementById('means').innerText")
+                assert "2L-2H-64D-RoPE-RMS-SwiGLU-PreNorm\t2\t1.8744\t42.00%\t13.0\t19,200" in means, means
                 assert browser.evaluate("document.querySelectorAll('img').length") == 0
                 assert browser.evaluate("document.body.innerText.includes('<img src=x')"), where
             if screenshots:

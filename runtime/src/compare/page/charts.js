@@ -3,7 +3,7 @@
 const cards = [
   { key: "loss", title: "Loss", hint: "nats per token; lines: training, dashed with dots: validation", wide: true, smooth: runningMean, logButton: true },
   { key: "lr", title: "Learning rate", layered: true, format: (v) => Number(v.toPrecision(3)).toExponential() },
-  { key: "norm", title: "Gradient norm", hint: "before clipping", smooth: runningMean, robust: true, logButton: true },
+  { key: "norm", title: "Gradient norm", hint: "before clipping", smooth: runningMedian, robust: true, logButton: true },
   { key: "time", title: "Time per iteration", hint: "ms", smooth: runningMedian, robust: true, logButton: true },
   { key: "tokens", title: "Tokens per second", smooth: runningMedian, robust: true, zero: true },
   { key: "mfu", title: "Model FLOPs utilization", hint: "% of peak", smooth: runningMedian, robust: true, zero: true },

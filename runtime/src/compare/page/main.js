@@ -38,6 +38,7 @@ nameTheme();
 
 makeTiles();
 makeSummary();
+makeMeans();
 makeCharts();
 makePlan();
 makeFlops();

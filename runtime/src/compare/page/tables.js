@@ -58,6 +58,20 @@ function makeSummary() {
   byId("summary").append(element("thead", "", head), body);
 }
 
+// Only where some runs have the same architecture.
+function makeMeans() {
+  if (data.architectures.length >= runs.length) return;
+  const titles = ["Means per architecture", "Runs", "Val loss", "MFU", "ms/iter", "Tokens/s"];
+  const head = element("tr", "", ...titles.map((title, i) => element("th", i ? "figure" : "", title)));
+  const body = element("tbody");
+  for (const means of data.architectures) {
+    const figures = [plain(means.runs), fixed(means.valLoss, 4), known(means.mfu) ? `${means.mfu.toFixed(2)}%` : dash, timeText(means.time), plain(means.tokens)];
+    body.append(element("tr", "", element("td", "", means.architecture || dash), ...figures.map((text) => element("td", "figure", text))));
+  }
+  byId("means").append(element("table", "", element("thead", "", head), body));
+  byId("means").hidden = false;
+}
+
 function makeSettings() {
   const byKey = new Map();
   runs.forEach((run, i) => {
