@@ -42,7 +42,11 @@ def Step_BufferKind : Step_Enum<"BufferKind", "what a buffer is for", [
   I32EnumAttrCase<"Stats", 8, "stats">,
   I32EnumAttrCase<"Activation", 9, "activation">,
   I32EnumAttrCase<"Workspace", 10, "workspace">,
-  I32EnumAttrCase<"Compute", 11, "compute">]>;
+  I32EnumAttrCase<"Compute", 11, "compute">,
+  I32EnumAttrCase<"Cache", 12, "cache">,
+  I32EnumAttrCase<"DecodeTokens", 13, "decode_tokens">,
+  I32EnumAttrCase<"DecodeState", 14, "decode_state">,
+  I32EnumAttrCase<"Logits", 15, "logits">]>;
 def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">;
 
 class Step_Attr<string name, string attrMnemonic> : AttrDef<Step_Dialect, name> {

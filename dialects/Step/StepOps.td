@@ -27,7 +27,9 @@ def Step_AllocOp : Step_Op<"alloc", [Symbol, HasParent<"ProgramOp">]> {
   let summary = "A buffer in the arena";
   let description = [{
     `entry` names the entry within which the buffer lives; none: it lives
-    throughout (state, inputs, results). `offset` is set by
+    throughout (state, inputs, results). A cache, and what the runtime writes or
+    reads for @decode, lives from the first to the last command of its entry, and
+    on to the next call, as long as no other entry is called. `offset` is set by
     tx-plan-assign-offsets; absent before.
 
     Constraints:

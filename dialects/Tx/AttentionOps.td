@@ -7,16 +7,20 @@ include "Tx/TxBase.td"
 def Tx_RopeTableOp : Tx_PureOp<"rope_table"> {
   let summary = "Angles of the rotary position embedding";
   let description = [{
-    For position t and pair j of a head of D elements (Su et al., RoFormer,
-    arXiv 2104.09864): angle = t * theta^(-2j/D); cos[t, j] and sin[t, j].
+    For row t and pair j of a head of D elements (Su et al., RoFormer,
+    arXiv 2104.09864): angle = (p + t) * theta^(-2j/D); cos[t, j] and sin[t, j].
+    p is `position`, the place of row 0 in its sequence; 0 if it is not given.
 
     Constraints:
     * (C1) both results are of one type, [T, D/2].
     * (C2) `theta` is positive.
   }];
-  let arguments = (ins F64Attr:$theta);
+  let arguments = (ins Optional<Tx_PositionTensor>:$position, F64Attr:$theta);
   let results = (outs Tx_F32Tensor:$cos, Tx_F32Tensor:$sin);
-  let assemblyFormat = "`theta` $theta attr-dict `:` type($cos) `,` type($sin)";
+  let assemblyFormat = "`theta` $theta (`from` $position^)? attr-dict `:` type($cos) `,` type($sin)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$cos, "::mlir::Type":$sin, "::llvm::APFloat":$theta), [{
+    build($_builder, $_state, cos, sin, ::mlir::Value(), theta);
+  }]>];
   let hasVerifier = 1;
 }
 
@@ -108,6 +112,45 @@ def Tx_AttentionVjpOp : Tx_PureOp<"attention_vjp", [
   let assemblyFormat = [{
     $grad `,` $qkv `,` $output `,` $lse (`,` `hyper` $hyper^)? `heads` $n_head `kv_heads` $n_kv_head attr-dict
     `:` type($qkv) `,` type($output) `,` type($lse)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getHeadDim();
+  }];
+}
+
+def Tx_DecodeAttentionOp : Tx_PureOp<"decode_attention", [
+    AllTypesMatch<["keys", "new_keys"]>, AllTypesMatch<["values", "new_values"]>,
+    DeclareOpInterfaceMethods<Tx_FlopsOpInterface, ["getFlopsCausal"]>]> {
+  let summary = "Attention of one token per sequence to all before it, kept in a cache";
+  let description = [{
+    A row of `qkv` [S, 1, (H + 2K) * D] is packed as for `tx.attention` and
+    belongs to the token at `position` p of its sequence. The caches [S, K, T, D]
+    hold the keys and values of positions 0 to p - 1; what they hold from p on is
+    not read. The new caches are the old ones with the token's keys and values at
+    position p. For every s and h, over the positions i <= p of the new caches:
+        score[i]  = dot(q, keys[i]) / sqrt(D)
+        result    = sum over i of softmax(score)[i] * values[i]
+    Query head h reads key/value head h / (H / K). `fuse` writes the new caches
+    over the old ones, so that one row of each head is written.
+
+    Constraints:
+    * (C1) `n_kv_head` divides `n_head`.
+    * (C2) `qkv` is [S, 1, (n_head + 2 n_kv_head) * D] for a whole D.
+    * (C3) `keys` and `values` are [S, n_kv_head, T, D] of qkv's element type.
+    * (C4) `result` is [S, 1, n_head * D] of qkv's element type.
+
+    `position` is below T; the caller sees to that.
+
+    FLOPs: 4 * S * n_head * D * T in full, (T + 1) / 2 positions causal: the mean
+    over the calls that fill the cache.
+  }];
+  let arguments = (ins Tx_FloatTensor:$qkv, Tx_FloatTensor:$keys, Tx_FloatTensor:$values,
+    Tx_PositionTensor:$position, I64Attr:$n_head, I64Attr:$n_kv_head);
+  let results = (outs Tx_FloatTensor:$result, Tx_FloatTensor:$new_keys, Tx_FloatTensor:$new_values);
+  let assemblyFormat = [{
+    $qkv `,` $keys `,` $values `at` $position `heads` $n_head `kv_heads` $n_kv_head attr-dict
+    `:` type($qkv) `,` type($keys) `,` type($values) `->` type($result)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

@@ -39,16 +39,24 @@ def Tx_AddPositionOp : Tx_PureOp<"add_position", [AllTypesMatch<["input", "resul
     DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
   let summary = "Adds the learned embedding of each position";
   let description = [{
-    result[b, t, :] = input[b, t, :] + table[t, :]
+    result[b, t, :] = input[b, t, :] + table[p + t, :]
+
+    p is `position`, the place of each sequence's row 0; 0 if it is not given.
+    The caller sees to it that p + T is within the table.
 
     Constraints:
     * (C1) `input` is [B, T, C], `table` [T, C].
+    * (C2) with a `position`, `input` is [B, 1, C], `table` [P, C].
 
-    Derivative: the gradient itself for `input`, `tx.position_vjp` for `table`.
+    Derivative: the gradient itself for `input`, `tx.position_vjp` for `table`;
+    there is none with a `position`, which only decoding has.
   }];
-  let arguments = (ins Tx_FloatTensor:$input, Tx_FloatTensor:$table);
+  let arguments = (ins Tx_FloatTensor:$input, Tx_FloatTensor:$table, Optional<Tx_PositionTensor>:$position);
   let results = (outs Tx_FloatTensor:$result);
-  let assemblyFormat = "$input `,` $table attr-dict `:` type($input) `,` type($table)";
+  let assemblyFormat = "$input `,` $table (`at` $position^)? attr-dict `:` type($input) `,` type($table)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$table), [{
+    build($_builder, $_state, result, input, table, ::mlir::Value());
+  }]>];
   let hasVerifier = 1;
 }
 

@@ -13,7 +13,7 @@ def Tx_KernelOp : Tx_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,
 
     `row_wise`        ops with RowWiseOpInterface over the same rows
     `matrix_product`  one tx.linear*, optionally added to one operand
-    `attention`       one tx.attention or tx.attention_vjp
+    `attention`       one tx.attention, tx.attention_vjp or tx.decode_attention
     `scatter`         one tx.embedding_vjp or tx.position_vjp, optionally added
                       to one operand
     `reduction`       one tx.mean_loss or tx.target_count

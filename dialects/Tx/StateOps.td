@@ -29,11 +29,30 @@ def Tx_ParamOp : Tx_Op<"param", [Symbol]> {
   let hasVerifier = 1;
 }
 
+def Tx_CacheOp : Tx_Op<"cache", [Symbol]> {
+  let summary = "Declares the keys or the values of all past tokens of a layer";
+  let description = [{
+    One tensor [S, K, T, D]: for each of S sequences and K key/value heads, a row
+    of D elements for each position. It holds its contents from one call of
+    `@decode` to the next; a call of any other function may destroy them. It has
+    one state, `value`.
+
+    Constraints:
+    * (C1) the type is a static tensor of floats of rank 4.
+
+    Example: `tx.cache @"blocks.0.attn.keys" : tensor<1x12x1024x64xf32>`
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let hasVerifier = 1;
+}
+
 def Tx_ReadOp : Tx_Op<"read"> {
-  let summary = "Reads a tensor of a parameter";
+  let summary = "Reads a tensor of a parameter, or a cache";
   let description = [{
     Constraints:
     * (C1) `param` names a `tx.param` of the result's shape.
+    * (C2) of a `tx.cache` the state is `value` and the type the result's.
 
     Example: `%w = tx.read @"lm_head.weight" value : tensor<256x64xf32>`
   }];
@@ -44,10 +63,11 @@ def Tx_ReadOp : Tx_Op<"read"> {
 }
 
 def Tx_AssignOp : Tx_Op<"assign"> {
-  let summary = "Replaces a tensor of a parameter";
+  let summary = "Replaces a tensor of a parameter, or a cache";
   let description = [{
     Constraints:
     * (C1) `param` names a `tx.param` of the value's shape.
+    * (C2) of a `tx.cache` the state is `value` and the type the value's.
 
     Example: `tx.assign @"wte.weight" grad, %g : tensor<256x64xf32>`
   }];

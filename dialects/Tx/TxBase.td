@@ -19,14 +19,16 @@ def Tx_Dialect : Dialect {
     The ops are the nouns of the field and their derivatives (`_vjp`). Shapes
     are static. Sizes are named by one letter throughout: B batch, T block
     (sequence length), C model width, F feed-forward width, V vocabulary, H
-    query heads, K key/value heads, D head dimension, N width of a row.
+    query heads, K key/value heads, D head dimension, N width of a row, S
+    sequences that are decoded side by side.
 
     A *row* is the innermost dimension of a tensor; the other dimensions number
     the rows. A module holds `tx.param` symbols and functions: `@init`,
-    `@forward` (after import), `@micro`, `@update`, `@eval` (after autodiff).
-    State that outlives a function (weights, gradients, moments) is read with
-    `tx.read` and written with `tx.assign`, `tx.accumulate`, `tx.init` and
-    `tx.adamw`; everything else is pure.
+    `@forward` (after import), `@micro`, `@update`, `@eval` and, to generate
+    text, `@decode` (after autodiff). State that outlives a function (weights,
+    gradients, moments, caches) is read with `tx.read` and written with
+    `tx.assign`, `tx.accumulate`, `tx.init` and `tx.adamw`; everything else is
+    pure.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -60,6 +62,8 @@ def Tx_ScalarTensor : RankedTensorOf<[F32, F64], [HasStaticShapePred, HasAnyRank
     "0-d f32 tensor">;
 def Tx_TokenTensor : RankedTensorOf<[I32], [HasStaticShapePred, HasAnyRankOfPred<[2]>],
     "i32 tensor of shape [B, T]">;
+def Tx_PositionTensor : RankedTensorOf<[I32], [HasStaticShapePred, HasAnyRankOfPred<[0]>],
+    "0-d i32 tensor">, BuildableType<"::mlir::RankedTensorType::get({}, $_builder.getI32Type())">;
 def Tx_TensorOrHyper : AnyTypeOf<[StaticShapeTensorOf<[F32, BF16, F64, I32]>, Tx_HyperType]>;
 
 //===-- Enums --------------------------------------------------------------===//

@@ -4,7 +4,8 @@
 // 1. It has the functions of a step (StepFunctions.h), and no other.
 // 2. For every parameter, @init fills it and @update updates it exactly once, and
 //    @micro accumulates its gradient at least once.
-// 3. @eval has no dropout and only reads state.
+// 3. @eval and @decode have no dropout. @eval only reads state; @decode writes
+//    caches only, each of them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,7 +31,10 @@ public:
     if (failed(tx::verifyStepFunctions(module, stage)))
       return failure();
     checkParameters();
-    checkEval();
+    checkInference(module.lookupSymbol<func::FuncOp>("eval"));
+    if (auto decode = module.lookupSymbol<func::FuncOp>("decode"))
+      checkInference(decode);
+    checkCaches();
     return result;
   }
 
@@ -53,31 +57,42 @@ private:
     });
     for (auto param : module.getOps<tx::ParamOp>()) {
       StringAttr name = param.getSymNameAttr();
-      checkOnce(param, "filled by @init", fills[name]);
+      checkOnce(param, "parameter", "filled by @init", fills[name]);
       if (!accumulated.contains(name))
         error(param) << "parameter '" << name.getValue()
                      << "' gets no gradient: the loss does not depend on it";
-      checkOnce(param, "updated by @update", updates[name]);
+      checkOnce(param, "parameter", "updated by @update", updates[name]);
     }
   }
 
-  void checkOnce(tx::ParamOp param, StringRef what, ArrayRef<Operation *> ops) {
+  void checkOnce(SymbolOpInterface symbol, StringRef kind, StringRef what, ArrayRef<Operation *> ops) {
     if (ops.size() == 1)
       return;
-    InFlightDiagnostic diag = error(param) << "parameter '" << param.getSymName() << "' must be " << what
-                                           << " exactly once, found " << ops.size() << " times";
+    InFlightDiagnostic diag = error(symbol) << kind << " '" << symbol.getName() << "' must be " << what
+                                            << " exactly once, found " << ops.size() << " times";
     for (Operation *op : ops)
       diag.attachNote(op->getLoc()) << "here";
   }
 
-  void checkEval() {
-    module.lookupSymbol<func::FuncOp>("eval").walk([&](Operation *op) {
+  void checkInference(func::FuncOp function) {
+    StringRef name = function.getSymName();
+    function.walk([&](Operation *op) {
       auto attention = dyn_cast<tx::AttentionOp>(op);
       if (isa<tx::DropoutOp>(op) || (attention && attention.getHyper()))
-        error(op) << "'" << op->getName() << "' drops elements in @eval";
-      if (isa<tx::AccumulateOp, tx::AssignOp, tx::InitOp, tx::AdamwOp>(op))
-        error(op) << "'" << op->getName() << "' changes state in @eval";
+        error(op) << "'" << op->getName() << "' drops elements in @" << name;
+      auto assign = dyn_cast<tx::AssignOp>(op);
+      bool writesCache = name == "decode" && assign && module.lookupSymbol<tx::CacheOp>(assign.getParam());
+      if (isa<tx::AccumulateOp, tx::AssignOp, tx::InitOp, tx::AdamwOp>(op) && !writesCache)
+        error(op) << "'" << op->getName() << "' changes state in @" << name;
     });
+  }
+
+  void checkCaches() {
+    DenseMap<Attribute, SmallVector<Operation *>> writes;
+    if (auto decode = module.lookupSymbol<func::FuncOp>("decode"))
+      decode.walk([&](tx::AssignOp op) { writes[op.getParamAttr().getAttr()].push_back(op); });
+    for (auto cache : module.getOps<tx::CacheOp>())
+      checkOnce(cache, "cache", "written by @decode", writes[cache.getSymNameAttr()]);
   }
 
   ModuleOp module;
@@ -98,6 +113,7 @@ LogicalResult verifyWholeStep(ModuleOp module, StringRef stage) { return Check(m
 
 void buildPipeline(OpPassManager &pm) {
   pm.addPass(createBuildEval());
+  pm.addPass(createBuildDecode());
   pm.addPass(createDifferentiate());
   pm.addPass(createBuildUpdate());
   pm.addPass(createVerifyAutodiff());

@@ -56,7 +56,10 @@ FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const CpuTarget &ta
     return describeAttention(op, target);
   if (auto op = body.only<tx::AttentionVjpOp>())
     return describeAttentionVjp(op, target);
-  return kernel.emitOpError() << "of kind attention holds neither tx.attention nor tx.attention_vjp";
+  if (auto op = body.only<tx::DecodeAttentionOp>())
+    return describeDecodeAttention(op);
+  return kernel.emitOpError()
+         << "of kind attention holds none of tx.attention, tx.attention_vjp and tx.decode_attention";
 }
 
 LogicalResult emitPhase(func::FuncOp function, step::KernelOp kernel, int64_t phase,
@@ -74,6 +77,8 @@ LogicalResult emitPhase(func::FuncOp function, step::KernelOp kernel, int64_t ph
     return emitReduction(function, body, target);
   if (auto op = body.only<tx::AttentionOp>())
     return emitAttention(function, kernel, op, phase, target);
+  if (auto op = body.only<tx::DecodeAttentionOp>())
+    return emitDecodeAttention(function, kernel, op, target);
   return emitAttentionVjp(function, kernel, body.only<tx::AttentionVjpOp>(), phase, target);
 }
 

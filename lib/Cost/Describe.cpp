@@ -399,7 +399,8 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
     for (const auto &[kind, bytes] : *kinds)
       sorted[kind.str()] = bytes.getAsInteger().value_or(0);
     for (const auto &[kind, bytes] : sorted) {
-      bool shares = kind == "activation" || kind == "workspace";
+      bool shares = kind == "activation" || kind == "workspace" || kind == "cache" || kind == "logits" ||
+                    StringRef(kind).starts_with("decode_");
       printLine(os, "  " + kind, grouped(bytes) + (shares ? " bytes, places shared" : " bytes"));
     }
   }

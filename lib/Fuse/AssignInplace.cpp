@@ -4,13 +4,14 @@
 //
 // A result may take the place of an operand of its type if
 //   - the operand is a gradient that the kernel adds to (always), or
+//   - the operand is a cache to which the kernel appends (always), or
 //   - the kernel is row-wise, all its ops are pointwise (column c of a row
 //     depends on column c and on reductions over that row, which come first),
 //     the operand is a row that an earlier kernel computed, and nothing reads
 //     the operand after the kernel.
 // Rows are tried in operand order; each operand is given away once.
 //
-// Guarantees: an accumulated gradient is written where it was read.
+// Guarantees: an accumulated gradient, and a cache, is written where it was read.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,6 +41,18 @@ int64_t accumulator(tx::KernelOp kernel, unsigned index) {
   return -1;
 }
 
+/// The operand that is the cache to which the kernel appends yielded value
+/// `index`, or -1.
+int64_t appended(tx::KernelOp kernel, unsigned index) {
+  Value yielded = kernel.getBody().front().getTerminator()->getOperand(index);
+  auto attention = yielded.getDefiningOp<tx::DecodeAttentionOp>();
+  if (!attention || yielded == attention.getResult())
+    return -1;
+  auto cache = dyn_cast<BlockArgument>(yielded == attention.getNewKeys() ? attention.getKeys()
+                                                                         : attention.getValues());
+  return cache ? cache.getArgNumber() : -1;
+}
+
 bool allPointwise(tx::KernelOp kernel) {
   for (Operation &op : kernel.getBody().front().without_terminator())
     if (auto rowWise = dyn_cast<tx::RowWiseOpInterface>(op); rowWise && !rowWise.isPointwise())
@@ -67,8 +80,9 @@ void assignInplace(tx::KernelOp kernel) {
   SmallVector<int64_t> inplace(kernel.getNumResults(), -1);
   llvm::SmallDenseSet<int64_t> taken;
   for (unsigned i = 0; i < inplace.size(); ++i)
-    if (int64_t operand = accumulator(kernel, i); operand >= 0 && taken.insert(operand).second)
-      inplace[i] = operand;
+    for (int64_t operand : {accumulator(kernel, i), appended(kernel, i)})
+      if (operand >= 0 && taken.insert(operand).second)
+        inplace[i] = operand;
   if (kernel.getKind() == tx::KernelKind::RowWise && allPointwise(kernel)) {
     Block &body = kernel.getBody().front();
     for (unsigned i = 0; i < inplace.size(); ++i) {

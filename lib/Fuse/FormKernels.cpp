@@ -42,7 +42,7 @@ namespace {
 std::optional<tx::KernelKind> kindOf(Operation *op) {
   if (isa<tx::LinearOp, tx::LinearInputVjpOp, tx::LinearWeightVjpOp>(op))
     return tx::KernelKind::MatrixProduct;
-  if (isa<tx::AttentionOp, tx::AttentionVjpOp>(op))
+  if (isa<tx::AttentionOp, tx::AttentionVjpOp, tx::DecodeAttentionOp>(op))
     return tx::KernelKind::Attention;
   if (isa<tx::EmbeddingVjpOp, tx::PositionVjpOp>(op))
     return tx::KernelKind::Scatter;

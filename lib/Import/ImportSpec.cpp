@@ -19,6 +19,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "txc/Import/ImportSpec.h"
+#include "txc/Dialect/Tx/StepFunctions.h"
 #include "txc/Dialect/Tx/Tx.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -261,6 +262,8 @@ OwningOpRef<ModuleOp> Importer::import() {
   llvm::raw_string_ostream(config) << llvm::json::Value(spec.toJson());
   module->setAttr(configAttrName, builder.getStringAttr(config));
   module->setAttr(architectureAttrName, builder.getStringAttr(spec.architectureName()));
+  if (spec.decode)
+    module->setAttr(tx::decodeBatchAttrName, builder.getI64IntegerAttr(spec.decode_batch));
   builder.setInsertionPointToEnd(module.getBody());
   buildForward();
   buildInit();

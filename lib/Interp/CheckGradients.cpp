@@ -23,7 +23,6 @@
 
 #include "Batch.h"
 #include "txc/Autodiff/Passes.h"
-#include "txc/Interp/Philox.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Format.h"
@@ -39,15 +38,6 @@ namespace txc::interp {
 #include "txc/Interp/Passes.h.inc"
 
 namespace {
-
-void randomise(State &state, uint64_t seed, double scale) {
-  for (auto [site, name] : llvm::enumerate(state.getNames())) {
-    double base = state.getParam(name).getInit() == tx::Init::Ones ? 1 : 0;
-    Tensor &value = state.get(name, tx::State::Value);
-    for (int64_t e = 0; e < value.size(); ++e)
-      value[e] = base + scale * normal(seed, e, site, 0xffffffffu);
-  }
-}
 
 struct CheckGradients : impl::CheckGradientsBase<CheckGradients> {
   using CheckGradientsBase::CheckGradientsBase;
@@ -83,7 +73,7 @@ LogicalResult CheckGradients::check() {
   if (failed(pm.run(*copy)))
     return failure();
   State gradients(*copy);
-  randomise(gradients, seed, scale);
+  gradients.randomise(seed, scale);
   SmallVector<Datum> results;
   if (failed(call(copy->lookupSymbol<func::FuncOp>("micro"), gradients, *arguments, results)))
     return failure();
@@ -91,7 +81,7 @@ LogicalResult CheckGradients::check() {
   State state(module);
   if (state.getNames().empty())
     return module.emitError() << "has no tx.param to differentiate by";
-  randomise(state, seed, scale);
+  state.randomise(seed, scale);
   auto loss = [&]() -> FailureOr<double> {
     SmallVector<Datum> values;
     if (failed(call(forward, state, *arguments, values)))

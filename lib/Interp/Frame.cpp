@@ -15,6 +15,9 @@ State::State(ModuleOp module) {
     for (Tensor &tensor : param.tensors)
       tensor = Tensor(cast<RankedTensorType>(op.getType()).getShape());
   }
+  for (auto op : module.getOps<tx::CacheOp>())
+    params[op.getSymNameAttr()].tensors[static_cast<int>(tx::State::Value)] =
+        Tensor(cast<RankedTensorType>(op.getType()).getShape());
 }
 
 void State::initialise(StringAttr name, uint64_t seed) {
@@ -35,6 +38,16 @@ void State::initialise(StringAttr name, uint64_t seed) {
       value[e] = stddev * normal(seed, e, param.op.getSite(), 0xffffffffu);
       break;
     }
+}
+
+void State::randomise(uint64_t seed, double scale) {
+  for (auto [site, name] : llvm::enumerate(names)) {
+    Param &param = params[name];
+    double base = param.op.getInit() == tx::Init::Ones ? 1 : 0;
+    Tensor &value = param.tensors[static_cast<int>(tx::State::Value)];
+    for (int64_t e = 0; e < value.size(); ++e)
+      value[e] = base + scale * normal(seed, e, site, 0xffffffffu);
+  }
 }
 
 Tensor &Frame::create(Value result) {

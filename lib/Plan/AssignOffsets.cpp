@@ -6,7 +6,9 @@
 //    program order, each rounded up to 64 bytes; so the four tensors of all
 //    parameters form four flat arenas of one layout.
 // 2. Entries never run at the same time: each starts from the same base. Within
-//    one, a buffer lives from the first command that touches it to the last.
+//    one, a buffer lives from the first command that touches it to the last. What
+//    @decode keeps between its calls lives through all of that entry, and takes
+//    places that the activations of training have at other times.
 // 3. Buffers are placed one after the other at the lowest offset that is free
 //    for their whole lifetime, in several orders (largest first, longest-lived
 //    first, by size times lifetime, by birth); the order with the smallest

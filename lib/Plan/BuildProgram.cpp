@@ -4,7 +4,9 @@
 //
 // 1. Parameters become four buffers each, all values first, then all gradients,
 //    first moments, second moments: four flat arenas of one layout.
-// 2. Tokens, targets, hyper, loss and stats become buffers of their own.
+// 2. Tokens, targets, hyper, loss and stats become buffers of their own. What only
+//    @decode has (caches, its token, its position, the logits) become buffers of
+//    its entry: they need no room beside the activations of training.
 // 3. Every function becomes a step.entry: a matrix product becomes step.gemm,
 //    any other kernel step.launch. Equal kernels become one step.kernel.
 // 4. Every result gets a buffer: that of the operand it is written over, a field
@@ -93,6 +95,8 @@ private:
   /// Tokens and targets have one shape in all functions.
   LogicalResult addTokens() {
     for (auto function : module.getOps<func::FuncOp>()) {
+      if (function.getSymName() == "decode")
+        continue;
       unsigned number = 0;
       for (Type argument : function.getArgumentTypes()) {
         auto type = dyn_cast<RankedTensorType>(argument);
@@ -146,9 +150,21 @@ private:
     entry = builder.create<step::EntryOp>(function.getLoc(), name);
     builder.createBlock(&entry.getBody());
 
+    entryName = FlatSymbolRefAttr::get(entry.getSymNameAttr());
+    bool isDecode = name == "decode";
+    if (isDecode)
+      for (auto cache : module.getOps<tx::CacheOp>())
+        states[{cache.getSymNameAttr(), static_cast<int>(tx::State::Value)}] = addBuffer(
+            cache.getSymName(), step::BufferKind::Cache, cast<RankedTensorType>(cache.getType()), entryName);
     bool tokensSeen = false;
     for (BlockArgument argument : function.getArguments()) {
-      if (isa<tx::HyperType>(argument.getType())) {
+      if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && isDecode) {
+        bool isState = type.getRank() == 0;
+        places[argument] = {
+            isState ? addBuffer("decode/state", step::BufferKind::DecodeState,
+                                RankedTensorType::get({64}, builder.getI8Type()), entryName)
+                    : addBuffer("decode/tokens", step::BufferKind::DecodeTokens, type, entryName)};
+      } else if (isa<tx::HyperType>(argument.getType())) {
         places[argument] = {FlatSymbolRefAttr::get(context, "hyper")};
       } else {
         places[argument] = {tokensSeen ? targets : tokens};
@@ -166,7 +182,7 @@ private:
     return success();
   }
 
-  /// A function's results are fields of LOSS or STATS.
+  /// A function's results are fields of LOSS or STATS, or logits.
   LogicalResult placeResults(func::FuncOp function) {
     Operation *terminator = function.getBody().front().getTerminator();
     int64_t offset = 0;
@@ -175,11 +191,14 @@ private:
       if (type && type.getRank() == 0 && offset < 8) {
         places[result] = {FlatSymbolRefAttr::get(context, "loss"), offset};
         offset += 4;
+      } else if (type && function.getSymName() == "decode") {
+        places[result] = {addBuffer("decode/logits", step::BufferKind::Logits, type, entryName)};
       } else if (type && type.getNumElements() == 9) {
         places[result] = {FlatSymbolRefAttr::get(context, "stats")};
       } else {
-        return function.emitOpError() << "returns " << result.getType()
-                                      << "; an entry returns loss and count, or statistics, or nothing";
+        return function.emitOpError()
+               << "returns " << result.getType()
+               << "; an entry returns loss and count, or statistics, or logits (@decode), or nothing";
       }
     }
     return success();
@@ -315,7 +334,7 @@ private:
       } else if (!place.buffer) {
         place = {addBuffer(bufferName(yield->getOperand(result.getResultNumber())),
                            step::BufferKind::Activation, cast<RankedTensorType>(result.getType()),
-                           FlatSymbolRefAttr::get(entry.getSymNameAttr()))};
+                           entryName)};
       }
       places[result] = place;
       args.push_back(place);
@@ -404,6 +423,7 @@ private:
   step::ProgramOp program;
   Block *body = nullptr;
   step::EntryOp entry;
+  FlatSymbolRefAttr entryName;
   Operation *lastBuffer = nullptr;
   RankedTensorType tokenType;
   FlatSymbolRefAttr tokens, targets;

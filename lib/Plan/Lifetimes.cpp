@@ -29,15 +29,34 @@ SmallVector<Access> getAccesses(Operation *command) {
 
 int64_t slotBytes(step::AllocOp alloc) { return llvm::alignTo(alloc.getBytes(), 64); }
 
+bool outlivesEntry(step::AllocOp alloc) {
+  switch (alloc.getKind()) {
+  case step::BufferKind::Cache:
+  case step::BufferKind::DecodeTokens:
+  case step::BufferKind::DecodeState:
+  case step::BufferKind::Logits:
+    return true;
+  default:
+    return false;
+  }
+}
+
 SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry) {
   llvm::MapVector<StringAttr, Lifetime> byName;
   for (auto alloc : program.getOps<step::AllocOp>())
     if (alloc.getEntry() == entry.getSymName())
       byName[alloc.getSymNameAttr()] = {alloc, -1, -1};
+  int64_t commands = std::distance(entry.getBody().front().begin(), entry.getBody().front().end());
+  if (commands)
+    for (auto &[name, lifetime] : byName)
+      if (outlivesEntry(lifetime.alloc)) {
+        lifetime.first = 0;
+        lifetime.last = commands - 1;
+      }
   for (auto [index, command] : llvm::enumerate(entry.getBody().front()))
     for (const Access &access : getAccesses(&command)) {
       auto it = byName.find(access.buffer.getAttr());
-      if (it == byName.end())
+      if (it == byName.end() || outlivesEntry(it->second.alloc))
         continue;
       if (it->second.first < 0)
         it->second.first = index;

@@ -69,7 +69,7 @@ LogicalResult verifyOverlaps(step::ProgramOp program) {
 LogicalResult verifyReads(step::ProgramOp program) {
   llvm::DenseMap<StringAttr, step::AllocOp> transient;
   for (auto alloc : program.getOps<step::AllocOp>())
-    if (alloc.getEntry())
+    if (alloc.getEntry() && !outlivesEntry(alloc))
       transient[alloc.getSymNameAttr()] = alloc;
   for (auto entry : program.getOps<step::EntryOp>()) {
     llvm::DenseSet<StringAttr> written;

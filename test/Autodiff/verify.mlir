@@ -34,7 +34,7 @@ module {
   func.func private @init(!tx.hyper)
   // expected-error @+1 {{@eval must have a body without branches, found 0 blocks}}
   func.func private @eval(tensor<2x3xi32>, tensor<2x3xi32>, !tx.hyper) -> (tensor<f32>, tensor<f32>)
-  // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @update and @eval}}
+  // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @update, @eval and @decode}}
   func.func private @forward()
 }
 
@@ -147,5 +147,60 @@ module {
     // expected-error @+1 {{'tx.accumulate' changes state in @eval}}
     tx.accumulate @w, %d : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
+  }
+}
+
+// -----
+
+// Decoding changes nothing but its caches, each once.
+module {
+  tx.param @w : tensor<4xf32> init = zeros(0.0) site = 0
+  tx.cache @k : tensor<1x1x3x4xf32>
+  // expected-error @+1 {{cache 'v' must be written by @decode exactly once, found 0 times}}
+  tx.cache @v : tensor<1x1x3x4xf32>
+  func.func @init(%hyper: !tx.hyper) {
+    tx.init @w, %hyper
+    return
+  }
+  func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %g = tx.read @w value : tensor<4xf32>
+    tx.accumulate @w, %g : tensor<4xf32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
+  }
+  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
+    return %stats : tensor<9xf32>
+  }
+  func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
+    %loss = arith.constant dense<0.0> : tensor<f32>
+    %k = tx.read @k value : tensor<1x1x3x4xf32>
+    // expected-error @+1 {{'tx.assign' changes state in @eval}}
+    tx.assign @k value, %k : tensor<1x1x3x4xf32>
+    return %loss, %loss : tensor<f32>, tensor<f32>
+  }
+  func.func @decode(%tokens: tensor<1x1xi32>, %position: tensor<i32>) -> tensor<1x1x5xf32> {
+    %logits = arith.constant dense<0.0> : tensor<1x1x5xf32>
+    %k = tx.read @k value : tensor<1x1x3x4xf32>
+    tx.assign @k value, %k : tensor<1x1x3x4xf32>
+    %w = tx.read @w value : tensor<4xf32>
+    // expected-error @+1 {{'tx.assign' changes state in @decode}}
+    tx.assign @w value, %w : tensor<4xf32>
+    return %logits : tensor<1x1x5xf32>
+  }
+}
+
+// -----
+
+// expected-error @+4 {{has no @init}}
+// expected-error @+3 {{has no @micro}}
+// expected-error @+2 {{has no @update}}
+// expected-error @+1 {{has no @eval}}
+module {
+  // expected-error @+1 {{@decode has type '(tensor<1x2xi32>, tensor<i32>) -> tensor<1x2x5xf32>'; expected (tokens, position) -> logits, tokens i32 [S, 1], position an i32 scalar, logits f32 [S, 1, V]}}
+  func.func @decode(%tokens: tensor<1x2xi32>, %position: tensor<i32>) -> tensor<1x2x5xf32> {
+    %logits = arith.constant dense<0.0> : tensor<1x2x5xf32>
+    return %logits : tensor<1x2x5xf32>
   }
 }

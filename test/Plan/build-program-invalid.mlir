@@ -5,7 +5,7 @@ func.func private @declaration(tensor<1x4xi32>)
 
 // -----
 
-// expected-error @+1 {{an entry returns loss and count, or statistics, or nothing}}
+// expected-error @+1 {{an entry returns loss and count, or statistics, or logits (@decode), or nothing}}
 func.func @returns_rows(%t: tensor<1x4xi32>) -> tensor<1x4xi32> {
   return %t : tensor<1x4xi32>
 }

@@ -14,7 +14,7 @@ namespace txc::autodiff {
 #define GEN_PASS_REGISTRATION
 #include "txc/Autodiff/Passes.h.inc"
 
-/// From @forward to @micro, @update and @eval.
+/// From @forward to @micro, @update, @eval and @decode.
 void buildPipeline(mlir::OpPassManager &pm);
 
 /// Checks that `module` is a whole step: what tx-autodiff-verify checks, and what

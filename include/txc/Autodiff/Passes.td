@@ -6,6 +6,11 @@ def BuildEval : Pass<"tx-autodiff-build-eval", "::mlir::ModuleOp"> {
   let dependentDialects = ["::txc::tx::TxDialect"];
 }
 
+def BuildDecode : Pass<"tx-autodiff-build-decode", "::mlir::ModuleOp"> {
+  let summary = "Copy @forward to @decode: one token per sequence, with caches";
+  let dependentDialects = ["::txc::tx::TxDialect"];
+}
+
 def Differentiate : Pass<"tx-autodiff-differentiate", "::mlir::ModuleOp"> {
   let summary = "Turn @forward into @micro, which also accumulates all gradients";
   let dependentDialects = ["::txc::tx::TxDialect"];

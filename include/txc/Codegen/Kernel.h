@@ -41,9 +41,12 @@ mlir::LogicalResult emitAttention(mlir::func::FuncOp function, step::KernelOp ke
                                   int64_t phase, const CpuTarget &target);
 mlir::LogicalResult emitAttentionVjp(mlir::func::FuncOp function, step::KernelOp kernel,
                                      tx::AttentionVjpOp op, int64_t phase, const CpuTarget &target);
-/// Blocks and workspaces of the two attention kernels.
+mlir::LogicalResult emitDecodeAttention(mlir::func::FuncOp function, step::KernelOp kernel,
+                                        tx::DecodeAttentionOp op, const CpuTarget &target);
+/// Blocks and workspaces of the attention kernels.
 KernelShape describeAttention(tx::AttentionOp op, const CpuTarget &target);
 KernelShape describeAttentionVjp(tx::AttentionVjpOp op, const CpuTarget &target);
+KernelShape describeDecodeAttention(tx::DecodeAttentionOp op);
 
 } // namespace txc::codegen
 

@@ -46,7 +46,8 @@ struct Hyper {
   uint64_t seed = 0, step = 0;
 };
 
-/// What outlives a function: four tensors for each parameter of a module.
+/// What outlives a function: four tensors for each parameter of a module, and its
+/// caches, which have a value only.
 class State {
 public:
   explicit State(mlir::ModuleOp module);
@@ -59,6 +60,9 @@ public:
   llvm::ArrayRef<mlir::StringAttr> getNames() const { return names; }
   /// Fills a parameter as its tx.param says; its gradient and moments become zero.
   void initialise(mlir::StringAttr param, uint64_t seed);
+  /// Gives all parameters normal values of standard deviation `scale`, plus 1 where
+  /// tx.param says ones.
+  void randomise(uint64_t seed, double scale);
 
 private:
   struct Param {

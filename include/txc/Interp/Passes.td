@@ -32,3 +32,13 @@ def CheckGradients : Pass<"tx-interp-check-gradients", "::mlir::ModuleOp"> {
     Option<"tolerance", "tolerance", "double", "1e-6", "Greatest error, relative to the larger of the two and 0.01">
   ];
 }
+
+def CheckDecode : Pass<"tx-interp-check-decode", "::mlir::ModuleOp"> {
+  let summary = "Compare @decode, token by token, with @eval";
+  let options = [
+    Option<"seed", "seed", "uint64_t", "1337", "Seed of the parameters">,
+    Option<"dataSeed", "data_seed", "uint64_t", "1", "Seed of the tokens">,
+    Option<"scale", "scale", "double", "0.5", "Standard deviation of the parameters">,
+    Option<"tolerance", "tolerance", "double", "1e-12", "Greatest difference, relative to the largest logit">
+  ];
+}

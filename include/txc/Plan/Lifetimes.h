@@ -28,8 +28,12 @@ struct Lifetime {
   bool overlaps(const Lifetime &other) const { return first <= other.last && other.first <= last; }
 };
 
+/// Whether a buffer of an entry holds something before its first command and after
+/// its last: caches, and what the runtime writes or reads.
+bool outlivesEntry(step::AllocOp alloc);
+
 /// Lifetimes of the buffers that live within `entry`, in program order.
-/// Buffers that no command touches are left out.
+/// Buffers that no command touches are left out, unless they outlive it.
 llvm::SmallVector<Lifetime> getLifetimes(step::ProgramOp program, step::EntryOp entry);
 
 /// Numbers of the commands as the device gets them, where a launch is one

@@ -85,12 +85,16 @@ LogicalResult emitTable(func::FuncOp function, const KernelBody &body, const Cpu
   Value table = constantArray(b, function, frequencies);
   Value lower = b.mul(b.begin(), b.i64(positionsPerBlock));
   Value upper = b.mins(b.mul(b.end(), b.i64(positionsPerBlock)), b.i64(positions));
-  b.forLoop(lower, upper, b.i64(1), [&](Value position) {
-    Value t = b.splat(b.create<arith::SIToFPOp>(b.getF64Type(), position), lanes);
+  Value start = b.i64(0);
+  if (auto argument = dyn_cast_or_null<BlockArgument>(op.getPosition()))
+    start = b.create<arith::ExtSIOp>(
+        b.getI64Type(), b.load(b.argument(argument.getArgNumber()), b.i64(0), b.getI32Type()));
+  b.forLoop(lower, upper, b.i64(1), [&](Value row) {
+    Value t = b.splat(b.create<arith::SIToFPOp>(b.getF64Type(), b.add(start, row)), lanes);
     b.forLoop(b.i64(0), b.i64(half), b.i64(lanes), [&](Value pair) {
       Value mask = half % lanes ? b.tailMask(lanes, b.sub(b.i64(half), pair)) : Value();
       auto [sine, cosine] = sinCos(b, b.fmul(t, b.loadVector(table, pair, b.getF64Type(), lanes, mask)));
-      Value place = b.add(b.mul(position, b.i64(half)), pair);
+      Value place = b.add(b.mul(row, b.i64(half)), pair);
       for (auto [i, yielded] : llvm::enumerate(body.yield->getOperands()))
         b.storeVector(b.truncTo(yielded == op.getSin() ? sine : cosine, b.getF32Type()),
                       b.argument(body.resultArgument(i)), place, b.getF32Type(), mask);

@@ -16,16 +16,29 @@ static uint64_t bytesOf(Type type) {
 }
 
 /// The bytes that the body reads of the tensor behind `argument`: of a table
-/// that is only looked up, one row per token.
+/// that is only looked up, one row per token, or the row of one position.
 static uint64_t bytesRead(BlockArgument argument) {
   uint64_t lookedUp = 0;
   for (OpOperand &use : argument.getUses()) {
     auto embedding = dyn_cast<EmbeddingOp>(use.getOwner());
-    if (!embedding || embedding.getTable() != argument)
+    auto position = dyn_cast<AddPositionOp>(use.getOwner());
+    if (embedding && embedding.getTable() == argument)
+      lookedUp += bytesOf(embedding.getResult().getType());
+    else if (position && position.getPosition() && position.getTable() == argument)
+      lookedUp += bytesOf(argument.getType()) / cast<RankedTensorType>(argument.getType()).getDimSize(0);
+    else
       return bytesOf(argument.getType());
-    lookedUp += bytesOf(embedding.getResult().getType());
   }
   return lookedUp;
+}
+
+/// The bytes written to `yielded`: of a cache, one position of each head.
+static uint64_t bytesWritten(Value yielded) {
+  auto attention = yielded.getDefiningOp<DecodeAttentionOp>();
+  uint64_t bytes = bytesOf(yielded.getType());
+  if (attention && yielded != attention.getResult())
+    bytes /= cast<RankedTensorType>(yielded.getType()).getDimSize(2);
+  return bytes;
 }
 
 uint64_t KernelOp::getBytesRead() {
@@ -37,8 +50,8 @@ uint64_t KernelOp::getBytesRead() {
 
 uint64_t KernelOp::getBytesWritten() {
   uint64_t bytes = 0;
-  for (Type type : getResultTypes())
-    bytes += bytesOf(type);
+  for (Value yielded : getBody().front().getTerminator()->getOperands())
+    bytes += bytesWritten(yielded);
   return bytes;
 }
 

@@ -24,7 +24,18 @@ template <typename Op> static uint64_t attentionFlops(Op op, uint64_t products, 
   return 2 * products * b * op.getNHead() * op.getHeadDim() * pairs;
 }
 
+/// Two products with one position of the cache.
+static uint64_t decodeFlops(DecodeAttentionOp op) {
+  return 4 * static_cast<uint64_t>(cast<RankedTensorType>(op.getQkv().getType()).getDimSize(0)) * op.getNHead() *
+         op.getHeadDim();
+}
+static uint64_t cacheLength(DecodeAttentionOp op) {
+  return cast<RankedTensorType>(op.getKeys().getType()).getDimSize(2);
+}
+
 uint64_t AttentionOp::getFlopsFull() { return attentionFlops(*this, 2, false); }
 uint64_t AttentionOp::getFlopsCausal() { return attentionFlops(*this, 2, true); }
 uint64_t AttentionVjpOp::getFlopsFull() { return attentionFlops(*this, 4, false); }
 uint64_t AttentionVjpOp::getFlopsCausal() { return attentionFlops(*this, 4, true); }
+uint64_t DecodeAttentionOp::getFlopsFull() { return decodeFlops(*this) * cacheLength(*this); }
+uint64_t DecodeAttentionOp::getFlopsCausal() { return decodeFlops(*this) * (cacheLength(*this) + 1) / 2; }

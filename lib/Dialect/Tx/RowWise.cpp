@@ -30,7 +30,7 @@ using A = RowAccess;
   RowAccess Op::getResultAccess(unsigned index) { return pick Results; }
 
 ROW_WISE(EmbeddingOp,       rowsOf(getResult()), ({A::RowScalar, A::Gather}, index),                              ({A::Row}, index))
-ROW_WISE(AddPositionOp,     rowsOf(getInput()),  ({A::Row, A::Periodic}, index),                                  ({A::Row}, index))
+ROW_WISE(AddPositionOp,     rowsOf(getInput()),  ({A::Row, getPosition() ? A::Gather : A::Periodic, A::Scalar}, index), ({A::Row}, index))
 ROW_WISE(RmsNormOp,         rowsOf(getInput()),  ({A::Row, A::Column}, index),                                    ({A::Row, A::RowScalar}, index))
 ROW_WISE(RmsNormVjpOp,      rowsOf(getInput()),  ({A::Row, A::Row, A::Column, A::RowScalar}, index),              ({A::Row, A::ColumnSum}, index))
 ROW_WISE(LayerNormOp,       rowsOf(getInput()),  ({A::Row, A::Column}, index),                                    ({A::Row, A::RowScalar, A::RowScalar}, index))

@@ -21,6 +21,14 @@ static bool isTokens(Type type) {
 static bool isScalar(Type type) {
   return isTensor(type, 0, [](Type element) { return element.isF32(); });
 }
+static bool isPosition(Type type) {
+  return isTensor(type, 0, [](Type element) { return element.isInteger(32); });
+}
+/// f32 [S, 1, V] for tokens [S, 1].
+static bool isLogits(Type type, Type tokens) {
+  return isTensor(type, 3, [](Type element) { return element.isF32(); }) &&
+         cast<RankedTensorType>(type).getShape().drop_back() == cast<RankedTensorType>(tokens).getShape();
+}
 static bool isStatistics(Type type) {
   return isTensor(type, 1, [](Type element) { return element.isF32(); }) &&
          cast<RankedTensorType>(type).getDimSize(0) == 9;
@@ -45,9 +53,15 @@ static LogicalResult verifyFunction(func::FuncOp function, StringRef stage) {
     isRight =
         inputs.size() == 1 && isa<HyperType>(inputs[0]) && results.size() == 1 && isStatistics(results[0]);
     expected = "(!tx.hyper) -> tensor<9xf32>";
+  } else if (name == "decode") {
+    isRight = inputs.size() == 2 && isTokens(inputs[0]) &&
+              cast<RankedTensorType>(inputs[0]).getDimSize(1) == 1 && isPosition(inputs[1]) &&
+              results.size() == 1 && isLogits(results[0], inputs[0]);
+    expected =
+        "(tokens, position) -> logits, tokens i32 [S, 1], position an i32 scalar, logits f32 [S, 1, V]";
   } else {
     return function.emitError() << "@" << name << " is left after " << stage
-                                << "; expected only @init, @micro, @update and @eval";
+                                << "; expected only @init, @micro, @update, @eval and @decode";
   }
   if (!isRight)
     return function.emitError() << "@" << name << " has type " << type << "; expected " << expected;

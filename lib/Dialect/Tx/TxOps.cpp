@@ -61,6 +61,20 @@ static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Typ
   return success();
 }
 
+/// Checks a read or an assignment of type `type`.
+static LogicalResult verifyStateValue(Operation *op, FlatSymbolRefAttr name, State state, Type type) {
+  auto cache = SymbolTable::lookupNearestSymbolFrom<CacheOp>(op, name);
+  if (!cache)
+    return verifyParamValue(op, name, type);
+  if (state == State::Value && cache.getType() == type)
+    return success();
+  InFlightDiagnostic diag = op->emitOpError()
+                            << "(C2): has state " << stringifyState(state) << " and type " << type
+                            << ", but the cache " << name << " has only a value of type " << cache.getType();
+  diag.attachNote(cache.getLoc()) << "declared here";
+  return diag;
+}
+
 //===-- State --------------------------------------------------------------===//
 
 LogicalResult ParamOp::verify() {
@@ -76,8 +90,18 @@ LogicalResult ParamOp::verify() {
   return success();
 }
 
-LogicalResult ReadOp::verify() { return verifyParamValue(*this, getParamAttr(), getType()); }
-LogicalResult AssignOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
+LogicalResult CacheOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !type.hasStaticShape() || type.getRank() != 4 || !isa<FloatType>(type.getElementType()))
+    return emitOpError() << "(C1): must be a static tensor of floats of rank 4, [S, K, T, D], found "
+                         << getType();
+  return success();
+}
+
+LogicalResult ReadOp::verify() { return verifyStateValue(*this, getParamAttr(), getState(), getType()); }
+LogicalResult AssignOp::verify() {
+  return verifyStateValue(*this, getParamAttr(), getState(), getValue().getType());
+}
 LogicalResult AccumulateOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
 LogicalResult InitOp::verify() { return lookupParam(*this, getParamAttr(), "(C1)"); }
 
@@ -102,7 +126,14 @@ static LogicalResult verifyPosition(Operation *op, Value input, Value table) {
   return success();
 }
 
-LogicalResult AddPositionOp::verify() { return verifyPosition(*this, getInput(), getTable()); }
+LogicalResult AddPositionOp::verify() {
+  if (!getPosition())
+    return verifyPosition(*this, getInput(), getTable());
+  auto x = tensor(getInput()), w = tensor(getTable());
+  if (x.getRank() != 3 || x.getDimSize(1) != 1 || w.getRank() != 2 || w.getDimSize(1) != x.getDimSize(2))
+    return emitOpError() << "(C2): with a position expects [B, 1, C] and [P, C], found " << x << " and " << w;
+  return success();
+}
 LogicalResult PositionVjpOp::verify() { return verifyPosition(*this, getGrad(), getResult()); }
 
 //===-- Norms --------------------------------------------------------------===//
@@ -236,6 +267,32 @@ template <typename Op> static int64_t headDim(Op op) {
 int64_t AttentionOp::getHeadDim() { return headDim(*this); }
 int64_t AttentionVjpOp::getHeadDim() { return headDim(*this); }
 
+LogicalResult DecodeAttentionOp::verify() {
+  int64_t heads = getNHead(), kvHeads = getNKvHead();
+  if (heads <= 0 || kvHeads <= 0 || heads % kvHeads)
+    return emitOpError() << "(C1): kv_heads must divide heads, found " << kvHeads << " and " << heads;
+  auto type = tensor(getQkv());
+  int64_t packed = heads + 2 * kvHeads;
+  if (type.getRank() != 3 || type.getDimSize(1) != 1 || type.getDimSize(2) % packed)
+    return emitOpError() << "(C2): qkv must be [S, 1, (heads + 2 kv_heads) * D], found " << type << " for "
+                         << heads << " heads and " << kvHeads << " kv_heads";
+  int64_t s = type.getDimSize(0), d = type.getDimSize(2) / packed;
+  for (Value cache : {getKeys(), getValues()}) {
+    auto cached = tensor(cache);
+    if (cached.getRank() != 4 || cached.getDimSize(0) != s || cached.getDimSize(1) != kvHeads ||
+        cached.getDimSize(3) != d || cached.getElementType() != type.getElementType() ||
+        cached != tensor(getKeys()))
+      return emitOpError() << "(C3): keys and values must be of one type, [" << s << ", " << kvHeads
+                           << ", T, " << d << "] of " << type.getElementType() << ", found "
+                           << getKeys().getType() << " and " << getValues().getType();
+  }
+  if (tensor(getResult()) != RankedTensorType::get({s, 1, heads * d}, type.getElementType()))
+    return emitOpError() << "(C4): expects a result of [" << s << ", 1, " << heads * d << "] of "
+                         << type.getElementType() << ", found " << getResult().getType();
+  return success();
+}
+int64_t DecodeAttentionOp::getHeadDim() { return headDim(*this); }
+
 //===-- Pointwise ----------------------------------------------------------===//
 
 static LogicalResult verifySwiglu(Operation *op, Value wide, Value narrow) {
@@ -313,7 +370,7 @@ static bool kindAllows(KernelKind kind, Operation &op) {
   case KernelKind::MatrixProduct:
     return isa<LinearOp, LinearInputVjpOp, LinearWeightVjpOp, AddOp>(op);
   case KernelKind::Attention:
-    return isa<AttentionOp, AttentionVjpOp>(op);
+    return isa<AttentionOp, AttentionVjpOp, DecodeAttentionOp>(op);
   case KernelKind::Scatter:
     return isa<EmbeddingVjpOp, PositionVjpOp, AddOp>(op);
   case KernelKind::Reduction:

@@ -13,9 +13,10 @@ LogicalResult ropeTable(tx::RopeTableOp op, Frame &frame) {
   double theta = op.getTheta().convertToDouble();
   Tensor &cos = frame.create(op.getCos()), &sin = frame.create(op.getSin());
   int64_t half = cos.width();
+  int64_t first = op.getPosition() ? frame.getInts(op.getPosition())[0] : 0;
   for (int64_t t = 0; t < cos.rows(); ++t)
     for (int64_t j = 0; j < half; ++j) {
-      double angle = t * std::pow(theta, -double(j) / half);
+      double angle = (first + t) * std::pow(theta, -double(j) / half);
       cos.row(t)[j] = std::cos(angle);
       sin.row(t)[j] = std::sin(angle);
     }
@@ -130,6 +131,38 @@ LogicalResult attentionVjp(tx::AttentionVjpOp op, Frame &frame) {
   return success();
 }
 
+LogicalResult decodeAttention(tx::DecodeAttentionOp op, Frame &frame) {
+  const Tensor &qkv = frame.get(op.getQkv());
+  Tensor &keys = frame.create(op.getNewKeys()), &values = frame.create(op.getNewValues());
+  Tensor &result = frame.create(op.getResult());
+  keys = frame.get(op.getKeys());
+  values = frame.get(op.getValues());
+  int64_t heads = op.getNHead(), kvHeads = op.getNKvHead(), dim = op.getHeadDim(), length = keys.shape[2];
+  int64_t position = frame.getInts(op.getPosition())[0];
+  if (position < 0 || position >= length)
+    return op.emitOpError() << "position is " << position << ", but the cache holds " << length;
+  for (int64_t s = 0; s < qkv.rows(); ++s)
+    for (int64_t h = 0; h < heads; ++h) {
+      int64_t kv = h / (heads / kvHeads), first = (s * kvHeads + kv) * length;
+      std::copy_n(qkv.row(s) + (heads + kv) * dim, dim, keys.row(first + position));
+      std::copy_n(qkv.row(s) + (heads + kvHeads + kv) * dim, dim, values.row(first + position));
+      std::vector<double> score(position + 1);
+      double largest = -INFINITY, sum = 0;
+      for (int64_t i = 0; i <= position; ++i) {
+        for (int64_t d = 0; d < dim; ++d)
+          score[i] += qkv.row(s)[h * dim + d] * keys.row(first + i)[d];
+        score[i] /= std::sqrt(dim);
+        largest = std::max(largest, score[i]);
+      }
+      for (int64_t i = 0; i <= position; ++i)
+        sum += std::exp(score[i] - largest);
+      for (int64_t i = 0; i <= position; ++i)
+        for (int64_t d = 0; d < dim; ++d)
+          result.row(s)[h * dim + d] += std::exp(score[i] - largest) / sum * values.row(first + i)[d];
+    }
+  return success();
+}
+
 } // namespace
 
 void attachAttentionRules(MLIRContext *context) {
@@ -137,6 +170,7 @@ void attachAttentionRules(MLIRContext *context) {
   attach<tx::RopeOp, rope>(context);
   attach<tx::AttentionOp, attention>(context);
   attach<tx::AttentionVjpOp, attentionVjp>(context);
+  attach<tx::DecodeAttentionOp, decodeAttention>(context);
 }
 
 } // namespace txc::interp

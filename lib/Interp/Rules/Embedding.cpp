@@ -44,8 +44,16 @@ LogicalResult embeddingVjp(tx::EmbeddingVjpOp op, Frame &frame) {
 LogicalResult addPosition(tx::AddPositionOp op, Frame &frame) {
   const Tensor &input = frame.get(op.getInput()), &table = frame.get(op.getTable());
   Tensor &result = frame.create(op.getResult());
+  if (!op.getPosition()) {
+    for (int64_t i = 0; i < input.size(); ++i)
+      result[i] = input[i] + table[i % table.size()];
+    return success();
+  }
+  int32_t position = frame.getInts(op.getPosition())[0];
+  if (position < 0 || position >= table.rows())
+    return op.emitOpError() << "position is " << position << ", but the table has " << table.rows() << " rows";
   for (int64_t i = 0; i < input.size(); ++i)
-    result[i] = input[i] + table[i % table.size()];
+    result[i] = input[i] + table.row(position)[i % table.width()];
   return success();
 }
 

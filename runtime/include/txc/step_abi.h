@@ -17,7 +17,9 @@
  *      It returns NULL for a version that it does not speak.
  *   3. Zero the arena, fill TXC_BUFFER_HYPER, call the entries:
  *        init once; then per iteration `micro` gradient_accumulation_steps
- *        times and `update` once; `eval` whenever wanted.
+ *        times and `update` once; `eval` whenever wanted. If there is `decode`:
+ *        for positions 0, 1, ... of a sequence, with its tokens, and no other
+ *        entry in between.
  *
  * On a GPU the arena is device memory, and the device's functions enqueue on one
  * stream: an entry can be captured in a graph and replayed.
@@ -90,6 +92,11 @@ typedef enum txc_buffer_kind {
   TXC_BUFFER_ACTIVATION = 9, /* a value of the program; lives from `begin` to `end` */
   TXC_BUFFER_WORKSPACE = 10, /* partial sums and library scratch; one command */
   TXC_BUFFER_COMPUTE = 11,   /* bf16 copies of PARAM, same order; kept by init and update */
+  TXC_BUFFER_CACHE = 12,     /* [S, K, T, D]: keys or values of past tokens, from one call of
+                                decode to the next; destroyed by any other entry */
+  TXC_BUFFER_DECODE_TOKENS = 13, /* i32 [S, 1]: inputs of decode, written by the runtime */
+  TXC_BUFFER_DECODE_STATE = 14,  /* struct txc_decode_state, written by the runtime */
+  TXC_BUFFER_LOGITS = 15,        /* f32 [S, 1, vocab]: written by decode */
 } txc_buffer_kind_t;
 
 #define TXC_MAX_RANK 4
@@ -124,6 +131,13 @@ typedef struct txc_hyper {
   uint32_t step_hi;       /* so that dropout differs from one to the next */
   uint32_t reserved[3];
 } txc_hyper_t;
+
+/* Where the tokens of a call of decode stand in their sequences (kind
+ * DECODE_STATE). The cache holds positions 0 ... position - 1. */
+typedef struct txc_decode_state {
+  int32_t position; /* 0 ... block_size - 1 */
+  uint32_t reserved[15];
+} txc_decode_state_t;
 
 typedef struct txc_loss_result {
   float loss;         /* mean cross-entropy over the counted tokens, in nats */
@@ -201,7 +215,7 @@ typedef struct txc_device {
 typedef int32_t (*txc_entry_fn)(const txc_device_t *device, char *arena);
 
 typedef struct txc_entry {
-  const char *name; /* "init", "micro", "update", "eval" */
+  const char *name; /* "init", "micro", "update", "eval"; perhaps "decode" */
   txc_entry_fn run;
   uint32_t num_commands;
   uint32_t reserved;
@@ -290,6 +304,7 @@ typedef const txc_step_t *(*txc_step_query_fn)(uint32_t abi_version);
 TXC_ABI_ASSERT(txc_note_t, 56);
 TXC_ABI_ASSERT(txc_buffer_t, 80);
 TXC_ABI_ASSERT(txc_hyper_t, 64);
+TXC_ABI_ASSERT(txc_decode_state_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
 TXC_ABI_ASSERT(txc_update_result_t, 36);
 TXC_ABI_ASSERT(txc_launch_t, 40);

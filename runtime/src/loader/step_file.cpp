@@ -221,8 +221,9 @@ static uint64_t elementBytes(uint32_t dtype) {
 }
 
 static const char *kindName(uint32_t kind) {
-  static const char *const names[] = {"PARAM", "GRAD", "MOMENT1", "MOMENT2",    "TOKENS",   "TARGETS",
-                                      "HYPER", "LOSS", "STATS",   "ACTIVATION", "WORKSPACE"};
+  static const char *const names[] = {
+      "PARAM", "GRAD",       "MOMENT1",   "MOMENT2", "TOKENS", "TARGETS",       "HYPER",        "LOSS",
+      "STATS", "ACTIVATION", "WORKSPACE", "COMPUTE", "CACHE",  "DECODE_TOKENS", "DECODE_STATE", "LOGITS"};
   return kind < std::size(names) ? names[kind] : "unknown";
 }
 
@@ -239,6 +240,27 @@ static const txc_entry_t *findEntry(const txc_step_t &step, std::string_view nam
     if (name == step.entries[i].name)
       return &step.entries[i];
   return nullptr;
+}
+
+// What is wrong with the buffers of entry `decode`; "" if nothing is.
+static std::string wrongDecoding(const txc_step_t &step, uint32_t entry) {
+  const txc_buffer_t *tokens = findBuffer(step, TXC_BUFFER_DECODE_TOKENS, entry);
+  const txc_buffer_t *state = findBuffer(step, TXC_BUFFER_DECODE_STATE, entry);
+  const txc_buffer_t *logits = findBuffer(step, TXC_BUFFER_LOGITS, entry);
+  if (!tokens || !state || !logits)
+    return "entry 'decode' lacks its tokens, state or logits";
+  uint64_t sequences = tokens->bytes / 4, logitsBytes = 0;
+  if (sequences == 0 || tokens->bytes % 4 != 0 || tokens->dtype != TXC_DTYPE_I32 ||
+      state->bytes != sizeof(txc_decode_state_t) || logits->dtype != TXC_DTYPE_F32 ||
+      __builtin_mul_overflow(4 * sequences, static_cast<uint64_t>(step.vocab_size), &logitsBytes) ||
+      logits->bytes != logitsBytes)
+    return format(
+        "entry 'decode' has %llu bytes of tokens, %llu of state and %llu of logits, expected 4, %zu "
+        "and %lld for each sequence",
+        static_cast<unsigned long long>(tokens->bytes), static_cast<unsigned long long>(state->bytes),
+        static_cast<unsigned long long>(logits->bytes), sizeof(txc_decode_state_t),
+        static_cast<long long>(4 * step.vocab_size));
+  return "";
 }
 
 Status checkTables(const txc_step_t &step, const std::string &path) {
@@ -271,7 +293,7 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
     if (!b.name)
       return fail(format("buffer %u has no name", i));
     std::string name = format("buffer '%s' (%s)", b.name, kindName(b.kind));
-    if (b.kind > TXC_BUFFER_WORKSPACE || elementBytes(b.dtype) == 0 || b.rank > TXC_MAX_RANK)
+    if (b.kind > TXC_BUFFER_LOGITS || elementBytes(b.dtype) == 0 || b.rank > TXC_MAX_RANK)
       return fail(format("%s: kind %u, dtype %u, rank %u", name.c_str(), b.kind, b.dtype, b.rank));
     if (b.offset % TXC_BUFFER_ALIGNMENT != 0)
       return fail(format("%s: offset %llu is not a multiple of %u", name.c_str(),
@@ -330,6 +352,10 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
                            static_cast<unsigned long long>(b->bytes),
                            static_cast<unsigned long long>(n.bytes)));
     }
+
+  if (const txc_entry_t *decode = findEntry(step, "decode"))
+    if (std::string wrong = wrongDecoding(step, static_cast<uint32_t>(decode - step.entries)); !wrong.empty())
+      return fail(wrong);
 
   // Parameters and what belongs to each of them.
   std::vector<const txc_buffer_t *> state[4];
@@ -413,6 +439,8 @@ std::string StepFile::contentHash() const {
     out += format("%02x", byte);
   return out;
 }
+
+bool StepFile::hasDecode() const { return findEntry(*step_, "decode") != nullptr; }
 
 const txc_entry_t &StepFile::entry(std::string_view name) const { return *findEntry(*step_, name); }
 

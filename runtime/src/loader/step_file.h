@@ -42,6 +42,8 @@ public:
   const txc_note_t &note() const { return note_; }
   std::string contentHash() const; // 64 hexadecimal digits
 
+  // Whether the step can generate text.
+  bool hasDecode() const;
   // The entry of that name; it exists for "init", "micro", "update" and "eval".
   const txc_entry_t &entry(std::string_view name) const;
   // Buffers of a kind, in table order: for PARAM, GRAD and the moments the same

@@ -313,7 +313,8 @@ Result<RunOptions> resolveOptions(const Json &config, const Command &command) {
   Json recipe = flattened(config);
   for (const OptionInfo &option : allOptions()) {
     auto found = recipe.find(option.key);
-    if (!option.runTime || found == recipe.end() || found->is_null())
+    // Text that is not given is null or empty.
+    if (!option.runTime || found == recipe.end() || found->is_null() || *found == "")
       continue;
     std::string text = found->is_string() ? found->get<std::string>() : found->dump();
     if (Status status = option.set(options, text); !status.ok())

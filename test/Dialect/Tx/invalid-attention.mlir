@@ -141,3 +141,48 @@ func.func @f(%qkv: tensor<2x3x16xf32>, %y: tensor<2x3x8xf32>, %lse: tensor<2x2x3
   %d = tx.attention_vjp %y, %qkv, %y, %lse, hyper %hyper heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x3x8xf32>, tensor<2x2x3xf32>
   return
 }
+
+// -----
+
+// tx.decode_attention (C1)
+func.func @f(%qkv: tensor<2x1x28xf32>, %k: tensor<2x2x5x4xf32>, %p: tensor<i32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads, found 2 and 3}}
+  %y, %k2, %v2 = tx.decode_attention %qkv, %k, %k at %p heads 3 kv_heads 2 : tensor<2x1x28xf32>, tensor<2x2x5x4xf32>, tensor<2x2x5x4xf32> -> tensor<2x1x12xf32>
+  return
+}
+
+// -----
+
+// tx.decode_attention (C2): one token per sequence.
+func.func @f(%qkv: tensor<2x3x16xf32>, %k: tensor<2x1x5x4xf32>, %p: tensor<i32>) {
+  // expected-error @+1 {{(C2): qkv must be [S, 1, (heads + 2 kv_heads) * D], found 'tensor<2x3x16xf32>' for 2 heads and 1 kv_heads}}
+  %y, %k2, %v2 = tx.decode_attention %qkv, %k, %k at %p heads 2 kv_heads 1 : tensor<2x3x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x1x8xf32>
+  return
+}
+
+// -----
+
+// tx.decode_attention (C3): a cache of query heads.
+func.func @f(%qkv: tensor<2x1x16xf32>, %k: tensor<2x2x5x4xf32>, %p: tensor<i32>) {
+  // expected-error @+1 {{(C3): keys and values must be of one type, [2, 1, T, 4] of 'f32', found 'tensor<2x2x5x4xf32>' and 'tensor<2x2x5x4xf32>'}}
+  %y, %k2, %v2 = tx.decode_attention %qkv, %k, %k at %p heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x2x5x4xf32>, tensor<2x2x5x4xf32> -> tensor<2x1x8xf32>
+  return
+}
+
+// -----
+
+// tx.decode_attention (C3): caches of two lengths.
+func.func @f(%qkv: tensor<2x1x16xf32>, %k: tensor<2x1x5x4xf32>, %v: tensor<2x1x6x4xf32>, %p: tensor<i32>) {
+  // expected-error @+1 {{(C3): keys and values must be of one type}}
+  %y, %k2, %v2 = tx.decode_attention %qkv, %k, %v at %p heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x6x4xf32> -> tensor<2x1x8xf32>
+  return
+}
+
+// -----
+
+// tx.decode_attention (C4)
+func.func @f(%qkv: tensor<2x1x16xf32>, %k: tensor<2x1x5x4xf32>, %p: tensor<i32>) {
+  // expected-error @+1 {{(C4): expects a result of [2, 1, 8] of 'f32', found 'tensor<2x1x4xf32>'}}
+  %y, %k2, %v2 = tx.decode_attention %qkv, %k, %k at %p heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x1x4xf32>
+  return
+}

@@ -51,3 +51,12 @@ func.func @f(%dy: tensor<3x4xf32>) {
   %y = tx.position_vjp %dy : tensor<3x4xf32> -> tensor<4xf32>
   return
 }
+
+// -----
+
+// tx.add_position (C2): a position is that of one row.
+func.func @f(%x: tensor<2x3x4xf32>, %p: tensor<3x4xf32>, %at: tensor<i32>) {
+  // expected-error @+1 {{(C2): with a position expects [B, 1, C] and [P, C], found 'tensor<2x3x4xf32>' and 'tensor<3x4xf32>'}}
+  %y = tx.add_position %x, %p at %at : tensor<2x3x4xf32>, tensor<3x4xf32>
+  return
+}

@@ -78,3 +78,37 @@ func.func @f(%hyper: !tx.hyper) {
   tx.init @f, %hyper
   return
 }
+
+// -----
+
+// tx.cache (C1)
+// expected-error @+1 {{(C1): must be a static tensor of floats of rank 4, [S, K, T, D], found 'tensor<2x5x4xf32>'}}
+tx.cache @c : tensor<2x5x4xf32>
+
+// -----
+
+// tx.cache (C1)
+// expected-error @+1 {{(C1): must be a static tensor of floats of rank 4}}
+tx.cache @c : tensor<1x2x5x4xi32>
+
+// -----
+
+// tx.read (C2): a cache has no gradient.
+// expected-note @+1 {{declared here}}
+tx.cache @c : tensor<1x2x5x4xf32>
+func.func @f() {
+  // expected-error @+1 {{(C2): has state grad and type 'tensor<1x2x5x4xf32>', but the cache @c has only a value of type 'tensor<1x2x5x4xf32>'}}
+  %c = tx.read @c grad : tensor<1x2x5x4xf32>
+  return
+}
+
+// -----
+
+// tx.assign (C2)
+// expected-note @+1 {{declared here}}
+tx.cache @c : tensor<1x2x5x4xf32>
+func.func @f(%x: tensor<1x2x4x4xf32>) {
+  // expected-error @+1 {{(C2): has state value and type 'tensor<1x2x4x4xf32>', but the cache @c has only a value of type}}
+  tx.assign @c value, %x : tensor<1x2x4x4xf32>
+  return
+}

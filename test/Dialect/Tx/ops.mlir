@@ -175,3 +175,21 @@ func.func @kernels(%x: tensor<2x3x4xf32>, %w: tensor<4x4xf32>, %targets: tensor<
   }
   return
 }
+
+// CHECK: tx.cache @blocks.0.attn.keys : tensor<2x1x5x4xf32>
+tx.cache @"blocks.0.attn.keys" : tensor<2x1x5x4xf32>
+
+// CHECK-LABEL: func.func @decoding
+func.func @decoding(%x: tensor<2x1x16xf32>, %p: tensor<5x16xf32>, %at: tensor<i32>) {
+  // CHECK-NEXT: %[[CACHE:.*]] = tx.read @blocks.0.attn.keys value : tensor<2x1x5x4xf32>
+  %c = tx.read @"blocks.0.attn.keys" value : tensor<2x1x5x4xf32>
+  // CHECK-NEXT: tx.rope_table theta 1.000000e+04 from %[[AT:.*]] : tensor<1x2xf32>, tensor<1x2xf32>
+  %cos, %sin = tx.rope_table theta 1.0e+04 from %at : tensor<1x2xf32>, tensor<1x2xf32>
+  // CHECK-NEXT: tx.add_position %{{.*}}, %{{.*}} at %[[AT]] : tensor<2x1x16xf32>, tensor<5x16xf32>
+  %y = tx.add_position %x, %p at %at : tensor<2x1x16xf32>, tensor<5x16xf32>
+  // CHECK-NEXT: %[[RESULT:.*]], %[[KEYS:.*]], %{{.*}} = tx.decode_attention %{{.*}}, %[[CACHE]], %[[CACHE]] at %[[AT]] heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x1x8xf32>
+  %r, %k, %v = tx.decode_attention %y, %c, %c at %at heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x1x8xf32>
+  // CHECK-NEXT: tx.assign @blocks.0.attn.keys value, %[[KEYS]] : tensor<2x1x5x4xf32>
+  tx.assign @"blocks.0.attn.keys" value, %k : tensor<2x1x5x4xf32>
+  return
+}

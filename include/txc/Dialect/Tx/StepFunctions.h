@@ -5,6 +5,8 @@
 //   @micro(%tokens, %targets, %hyper) -> (loss, count)
 //   @update(%hyper) -> tensor<9xf32>
 //   @eval(%tokens, %targets, %hyper) -> (loss, count)
+// and, in a step that can also generate text,
+//   @decode(%tokens, %position) -> logits
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_DIALECT_TX_STEPFUNCTIONS_H
@@ -14,7 +16,11 @@
 
 namespace txc::tx {
 
-/// Checks that `module` has these functions and no other, of these types, each
+/// Of the module: how many sequences @decode works on side by side (an integer).
+/// Absent: the step cannot generate text and has no @decode.
+constexpr llvm::StringLiteral decodeBatchAttrName = "tx.decode_batch";
+
+/// Checks that `module` has these functions (@decode or not) and no other, of these types, each
 /// one block without branches. `stage` stands in the errors, one per culprit.
 mlir::LogicalResult verifyStepFunctions(mlir::ModuleOp module, llvm::StringRef stage);
 
