@@ -13,7 +13,7 @@ build_packages=(
 )
 test_packages=(python3-numpy python3-torch)
 # Where apt has them (Ubuntu has no chromium); tests that want one are skipped without it.
-optional_test_packages=(chromium)
+optional_test_packages=(chromium mandoc bsdextrautils fish zsh)
 
 packages=("${build_packages[@]}")
 optional=()

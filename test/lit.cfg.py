@@ -21,6 +21,8 @@ for variable in ("HOME", "TMPDIR", "OMP_NUM_THREADS", "ASAN_OPTIONS", "UBSAN_OPT
 
 config.substitutions += [
     ("%configs", os.path.join(config.txc_source_dir, "configs")),
+    ("%share", os.path.join(config.txc_build_dir, "share")),
+    ("%build", config.txc_build_dir),
     ("%root", config.txc_source_dir),
     ("%python", config.python),
     ("%cc", config.cc),
@@ -38,6 +40,11 @@ if data and os.path.isdir(data):
     config.substitutions.append(("%data", data))
 else:
     lit_config.note("TXC_TEST_DATA_DIR is not set: tests on tiny Shakespeare are skipped; the others make their data")
+for tool in ("mandoc", "fish", "zsh"):
+    if shutil.which(tool):
+        config.available_features.add(tool)
+    else:
+        lit_config.note("no %s on this machine: tests that REQUIRE it are skipped" % tool)
 if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
                                                  stderr=subprocess.DEVNULL).returncode == 0:
     config.available_features.add("cuda")

@@ -10,6 +10,7 @@
 #include "CommandLine.h"
 
 #include "txc/Import/Options.h"
+#include "txc/Manual/Manual.h"
 #include "txc/Support/Version.h"
 
 #include "mlir/IR/AsmState.h"
@@ -22,20 +23,24 @@ using namespace llvm;
 namespace txc::driver {
 namespace {
 
-// txc's own options, for hints and --help.
+// txc's own options: what is read, what --help, the manual and shells show.
+// `explains`: it belongs to explain too.
 struct OwnOption {
-  StringRef name, value, meaning;
+  StringRef name, letter, value, meaning;
+  StringRef defaultText;
+  bool compiles, explains;
 };
 const OwnOption ownOptions[] = {
-    {"output", "FILE", "where to write (also -o FILE); - is standard output"},
-    {"target", "auto|cpu", "what step.so runs on; auto is this machine's best"},
-    {"cpu", "LEVEL", "x86-64-v3 or x86-64-v4; this machine's level if not given"},
-    {"emit", "STAGE", "stop after this stage and write its program (link: step.so)"},
-    {"from", "STAGE", "the input is what --emit=STAGE wrote, edited or not: go on from there"},
-    {"dump-stages", "DIR", "write the program after every stage to DIR"},
-    {"json", "", "explain: print JSON"},
-    {"help", "", "print this"},
-    {"version", "", "print the version"},
+    {"output", "o", "FILE", "Where to write; - is standard output.", "step.so", true, false},
+    {"target", "", "auto|cpu", "What step.so runs on; auto is this machine's best.", "auto", true, true},
+    {"cpu", "", "x86-64-v3|x86-64-v4", "Level of the CPU.", "this machine's", true, true},
+    {"emit", "", "STAGE", "Stop after this stage and write its program.", "link: step.so", true, false},
+    {"from", "", "STAGE", "The input is what --emit=STAGE wrote, edited or not; go on from there.", "", true,
+     false},
+    {"dump-stages", "", "DIR", "Write the program after every stage to DIR.", "", true, false},
+    {"json", "", "", "Print JSON.", "", false, true},
+    {"help", "h", "", "Print this.", "", true, true},
+    {"version", "", "", "Print the version.", "", false, false},
 };
 
 void registerMlirOptions() {
@@ -75,8 +80,10 @@ private:
     return false;
   }
   bool parseCommand();
+  static std::string commandHint(StringRef word);
   bool parseOption(StringRef name, std::optional<StringRef> value);
   bool parseOwnOption(StringRef name, std::optional<StringRef> value, bool &known);
+  void askForHelp();
   bool parseStage(StringRef name, StringRef value, pipeline::Stage &stage);
   bool checkTogether();
 
@@ -107,9 +114,22 @@ bool Parser::parseCommand() {
     line.command = Command::StageReference;
   else
     return fail("found " + import::quoteValue(word) +
-                " as command; expected compile, explain, --help or --version" +
-                (word.ends_with(".yaml") ? "; did you mean 'txc compile " + word.str() + "'?" : ""));
+                " as command; expected compile, explain, --help or --version" + commandHint(word));
   return true;
+}
+
+std::string Parser::commandHint(StringRef word) {
+  StringRef meant = word.ends_with(".yaml") ? "" : import::nearestName(word, {"compile", "explain", "help"});
+  if (word.ends_with(".yaml"))
+    return "; did you mean 'txc compile " + word.str() + "'?";
+  return meant.empty() ? "" : "; did you mean 'txc " + meant.str() + "'?";
+}
+
+void Parser::askForHelp() {
+  line.helpOn = line.command == Command::Compile   ? "compile"
+                : line.command == Command::Explain ? "explain"
+                                                   : "";
+  line.command = Command::Help;
 }
 
 bool Parser::parseStage(StringRef name, StringRef value, pipeline::Stage &stage) {
@@ -135,7 +155,7 @@ bool Parser::parseOwnOption(StringRef name, std::optional<StringRef> value, bool
     return fail("--" + name + ": expected --" + name + "=" + option->value);
 
   if (name == "help") {
-    line.command = Command::Help;
+    askForHelp();
   } else if (name == "version") {
     line.command = Command::Version;
   } else if (name == "json") {
@@ -211,7 +231,7 @@ std::optional<CommandLine> Parser::parse() {
   for (size_t i = 0; i < arguments.size(); ++i) {
     StringRef argument = arguments[i];
     if (argument == "-h") {
-      line.command = Command::Help;
+      askForHelp();
     } else if (argument == "-o") {
       if (++i == arguments.size() || !*arguments[i]) {
         fail("-o: expected a file name");
@@ -228,6 +248,13 @@ std::optional<CommandLine> Parser::parse() {
     } else if (argument.starts_with("-")) {
       fail("unknown option " + import::quoteValue(argument) + "; expected --name=value");
       return std::nullopt;
+    } else if (line.command == Command::Help && line.helpOn.empty()) {
+      line.helpOn = argument.str();
+      if (argument != "compile" && argument != "explain") {
+        fail("help: found " + import::quoteValue(argument) + "; expected compile or explain" +
+             commandHint(argument));
+        return std::nullopt;
+      }
     } else if (!line.input.empty()) {
       fail("found a second input " + import::quoteValue(argument) +
            "; expected one, and options as --name=value");
@@ -251,29 +278,90 @@ std::optional<CommandLine> parseCommandLine(int argc, char **argv, raw_ostream &
   return Parser(argc, argv, errors).parse();
 }
 
-void printHelp(raw_ostream &os) {
-  os << getCompilerVersion() << R"(: compiles a transformer's whole training step to one file
+namespace {
 
-Usage
-  txc compile SPEC.yaml [--key=value ...] [options] -o step.so
-  txc explain SPEC.yaml|step.so [--key=value ...] [--json]
-  txrun step.so --dataset=NAME        runs it
+manual::Option optionOf(const OwnOption &own) {
+  manual::Option option;
+  option.name = own.name.str();
+  option.letter = own.letter.str();
+  option.meaning = own.meaning.str();
+  option.defaultText = own.defaultText.str();
+  if (own.value.empty())
+    return option;
+  option.value = manual::valueOf(own.value.str());
+  if (own.value == "STAGE")
+    for (const pipeline::StageInfo &info : pipeline::getStages())
+      option.value->choices.push_back({info.word.str(), info.summary.str()});
+  return option;
+}
 
-Options
-)";
-  for (const OwnOption &option : ownOptions) {
-    std::string name = ("--" + option.name + (option.value.empty() ? "" : "=") + option.value).str();
-    os << "  " << left_justify(name, 36) << ' ' << option.meaning << '\n';
+manual::Group ownGroup(bool OwnOption::*belongs) {
+  manual::Group group{"Options", {}};
+  for (const OwnOption &own : ownOptions)
+    if (own.*belongs)
+      group.options.push_back(optionOf(own));
+  return group;
+}
+
+} // namespace
+
+manual::Tool describeTool() {
+  manual::Tool tool;
+  tool.name = "txc";
+  tool.version = TXC_VERSION;
+  tool.meaning = "compiles a transformer's whole training step to one file";
+  tool.separateValues = false;
+  tool.examples = {{"txc compile configs/arch_llama.yaml -o step.so", ""},
+                   {"txc explain configs/arch_llama.yaml --n_layer=6", ""},
+                   {"txc compile --help", ""}};
+  manual::Group general{"Options", {}};
+  for (const OwnOption &own : ownOptions)
+    if (own.name == "help" || own.name == "version")
+      general.options.push_back(optionOf(own));
+  tool.groups = {general};
+  tool.notes = {
+      "A spec is a YAML file; docs/spec.md describes it. A spec of txc's own configs is found by its "
+      "name alone, as in `txc compile arch_llama`.",
+      "`txrun step.so --dataset=NAME` runs what txc compiled."};
+  tool.environment = {{"TXC_CONFIG_DIR",
+                       "a folder in which a spec named without folder and suffix is looked for "
+                       "before those that came with txc"}};
+  tool.exitCodes = {{"0", "done"}, {"1", "bad input"}, {"2", "bad command line"}};
+  tool.seeAlso = {"txdata", "txrun"};
+
+  manual::Command compile;
+  compile.name = "compile";
+  compile.meaning = "compiles a spec, or goes on with what a stage wrote";
+  compile.usage = "SPEC.yaml [--key=value ...] [options] -o step.so";
+  compile.examples = {
+      {"txc compile configs/arch_llama.yaml -o step.so", "for this machine"},
+      {"txc compile arch_gpt2 --position_encoding=rope --n_kv_head=4", "one of txc's configs, changed"},
+      {"txc compile demo.yaml --emit=fuse -o -", "the program after the stage fuse"},
+      {"txc compile fuse.mlir --from=fuse -o step.so", "go on from there"}};
+  compile.operands = {{manual::valueOf("SPEC", {".yaml", ".yml", ".mlir"}),
+                       "a spec: its file, or the name of one of txc's configs; with --from, an .mlir file"}};
+  compile.groups = {ownGroup(&OwnOption::compiles)};
+  compile.notes = {
+      "In brackets are defaults; a key's default holds when the spec says nothing. MLIR's own options "
+      "(--mlir-print-ir-after-all, --mlir-timing, ...) are taken too.",
+      "Keys that are read when training starts, such as learning_rate, belong to txrun; see txrun --help."};
+  manual::Command explain;
+  explain.name = "explain";
+  explain.meaning = "shows parameters, FLOPs and memory plan without running";
+  explain.usage = "SPEC.yaml|step.so [--key=value ...] [--json]";
+  explain.examples = {{"txc explain configs/arch_llama.yaml", ""},
+                      {"txc explain arch_gpt2 --normalization=rmsnorm", "what a change does to the figures"},
+                      {"txc explain step.so --json", "what is in a compiled step"}};
+  explain.operands = {{manual::valueOf("SPEC", {".yaml", ".yml", ".so"}),
+                       "a spec (its file, or the name of one of txc's configs) or a compiled step"}};
+  explain.groups = {ownGroup(&OwnOption::explains)};
+  explain.notes = {"In brackets are defaults; a key's default holds when the spec says nothing."};
+  for (manual::Group &group : manual::keyGroups(manual::Keys::Compile)) {
+    compile.groups.push_back(group);
+    explain.groups.push_back(group);
   }
-  os << "  --mlir-print-ir-after-all, --mlir-timing and MLIR's other --mlir-... options\n";
-  os << "\nStages, for --emit and --from\n";
-  for (const pipeline::StageInfo &info : pipeline::getStages())
-    os << "  " << left_justify(info.word, 36) << ' ' << info.summary << '\n';
-  os << "\nKeys of the spec that txc takes as --key=value (with their defaults)\n";
-  import::printOptionHelp(os, import::Tool::Compile);
-  os << "\nKeys that txrun takes\n";
-  import::printOptionHelp(os, import::Tool::Run);
-  os << "\nExit codes: 0 done, 1 bad input, 2 bad command line. docs/spec.md describes the spec.\n";
+  tool.commands = {compile, explain};
+  return tool;
 }
 
 void printStageReference(raw_ostream &os) {

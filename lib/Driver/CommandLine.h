@@ -3,6 +3,7 @@
 #define TXC_LIB_DRIVER_COMMANDLINE_H
 
 #include "txc/Import/Spec.h"
+#include "txc/Manual/Manual.h"
 #include "txc/Pipeline/Pipeline.h"
 
 namespace txc::driver {
@@ -11,6 +12,7 @@ enum class Command { Help, Version, SpecReference, StageReference, Compile, Expl
 
 struct CommandLine {
   Command command = Command::Help;
+  std::string helpOn; ///< a command; empty: all of txc
   std::string input;
   std::vector<import::Override> overrides; ///< --key=value of the spec's keys
   std::string target = "auto";
@@ -27,7 +29,8 @@ struct CommandLine {
 /// exit code 2.
 std::optional<CommandLine> parseCommandLine(int argc, char **argv, llvm::raw_ostream &errors);
 
-void printHelp(llvm::raw_ostream &os);
+/// Commands and options, for --help, the man page and completion.
+manual::Tool describeTool();
 void printStageReference(llvm::raw_ostream &os);
 
 } // namespace txc::driver

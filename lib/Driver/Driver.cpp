@@ -23,11 +23,14 @@
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+
+#include <cstdlib>
 
 using namespace mlir;
 using txc::pipeline::Stage;
@@ -187,6 +190,44 @@ struct Session {
   codegen::CpuTarget cpu;
 };
 
+// The folders in which a spec is found by its name alone: the user's, and that of
+// the configs that came with txc, in share beside bin.
+SmallVector<std::string> configFolders() {
+  SmallVector<std::string> folders;
+  if (const char *folder = std::getenv("TXC_CONFIG_DIR"))
+    folders.push_back(folder);
+  static int anchor;
+  std::string program = llvm::sys::fs::getMainExecutable(nullptr, &anchor);
+  SmallString<256> share(llvm::sys::path::parent_path(llvm::sys::path::parent_path(program)));
+  llvm::sys::path::append(share, "share", "txc", "configs");
+  folders.push_back(share.str().str());
+  return folders;
+}
+
+// The file of a spec. A word that is no file and has neither folder nor suffix is
+// the name of a config.
+FailureOr<std::string> findSpec(StringRef input) {
+  if (llvm::sys::fs::exists(input) || input.contains('/') || input.contains('.'))
+    return input.str();
+  std::vector<std::string> names;
+  for (const std::string &folder : configFolders()) {
+    std::error_code code;
+    for (llvm::sys::fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+      if (llvm::sys::path::extension(it->path()) != ".yaml")
+        continue;
+      names.push_back(llvm::sys::path::stem(it->path()).str());
+      if (names.back() == input)
+        return it->path();
+    }
+  }
+  SmallVector<StringRef> candidates(names.begin(), names.end());
+  llvm::sort(candidates);
+  StringRef nearest = import::nearestName(input, candidates);
+  error() << input << ": no such file, and no config of this name in " << llvm::join(configFolders(), ", ")
+          << (nearest.empty() ? "" : ("; did you mean '" + nearest + "'?").str()) << '\n';
+  return failure();
+}
+
 ExitCode loadModule(const CommandLine &line, Session &session) {
   if (line.from) {
     if (llvm::sys::fs::is_directory(line.input)) {
@@ -198,8 +239,11 @@ ExitCode loadModule(const CommandLine &line, Session &session) {
     session.module = parseSourceFile<ModuleOp>(line.input, &session.context);
     return session.module ? Ok : BadInput;
   }
+  FailureOr<std::string> path = findSpec(line.input);
+  if (failed(path))
+    return BadInput;
   import::Spec spec;
-  switch (import::loadSpec(line.input, line.overrides, llvm::errs(), spec)) {
+  switch (import::loadSpec(*path, line.overrides, llvm::errs(), spec)) {
   case import::LoadStatus::BadSpec:
     return BadInput;
   case import::LoadStatus::BadUsage:
@@ -354,12 +398,17 @@ ExitCode explain(const CommandLine &line) {
 } // namespace
 
 int run(int argc, char **argv) {
+  if (argc == 2)
+    if (std::optional<std::string> text = manual::printed(describeTool(), argv[1])) {
+      llvm::outs() << *text;
+      return Ok;
+    }
   std::optional<CommandLine> line = parseCommandLine(argc, argv, llvm::errs());
   if (!line)
     return BadUsage;
   switch (line->command) {
   case Command::Help:
-    printHelp(llvm::outs());
+    llvm::outs() << manual::helpText(describeTool(), line->helpOn);
     return Ok;
   case Command::Version:
     llvm::outs() << getCompilerVersion() << " (LLVM " LLVM_VERSION_STRING ")\n";

@@ -375,18 +375,6 @@ std::string quoteValue(StringRef value) {
 // Reference
 //===----------------------------------------------------------------------===//
 
-void printOptionHelp(raw_ostream &os, Tool tool) {
-  for (const OptionInfo &option : allOptions()) {
-    if (option.tool != tool)
-      continue;
-    os << "  " << left_justify(("--" + option.key + "=" + option.defaultText).str(), 36) << ' '
-       << option.meaning;
-    if (option.type == "one of")
-      os << " One of " << option.range << '.';
-    os << '\n';
-  }
-}
-
 namespace {
 
 struct EnumDoc {

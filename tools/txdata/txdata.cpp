@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "data/prepare.h"
 #include "support/text.h"
+#include "txc/Manual/FromCli11.h"
 
 #include <CLI/CLI.hpp>
 
@@ -149,96 +150,129 @@ static Status unplaced(const CLI::App &app) {
 }
 
 namespace {
-// The examples, kept as the footer, come first; then CLI11's own text.
-struct ExamplesFirst : CLI::Formatter {
-  std::string make_help(const CLI::App *app, std::string name, CLI::AppFormatMode mode) const override {
-    return app->get_footer() + "\n\n" + CLI::Formatter::make_help(app, name, mode);
+struct ManualFormatter : CLI::Formatter {
+  std::string make_help(const CLI::App *asked, std::string, CLI::AppFormatMode) const override {
+    const CLI::App *parent = asked->get_parent();
+    return manual::helpText(describe(parent ? *parent : *asked), parent ? asked->get_name() : "");
   }
-  std::string make_footer(const CLI::App *) const override { return ""; }
+  static manual::Tool describe(const CLI::App &app) {
+    manual::Tool tool = manual::toolOf(app, TXC_VERSION);
+    tool.environment = {
+        {"TXC_DATA_DIR", "a folder of data sets, looked in for a data set's name"},
+        {"TXC_TINYSHAKESPEARE", "a local copy of tiny Shakespeare"},
+        {"TXC_GPT2_BPE_DIR", "a folder of GPT-2's vocab.bpe and encoder.json"},
+    };
+    tool.exitCodes = {{"0", "done"},
+                      {"1", "bad input, or nothing to make it from"},
+                      {"2", "wrong usage"},
+                      {"3", "PCRE2 failed"}};
+    tool.seeAlso = {"txc", "txrun"};
+    return tool;
+  }
 };
 } // namespace
 
 int main(int argc, char **argv) {
-  CLI::App app("Makes, shows and decodes data sets for txrun.", "txdata");
-  app.formatter(std::make_shared<ExamplesFirst>());
+  CLI::App app("makes, shows and decodes data sets", "txdata");
+  app.formatter(std::make_shared<ManualFormatter>());
+  app.set_version_flag("--version", std::string("txdata ") + TXC_VERSION);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.require_subcommand(1);
-  app.footer(
-      "Examples:\n"
-      "  txdata prepare shakespeare_char         tiny Shakespeare by characters, into data/shakespeare_char\n"
-      "  txdata prepare shakespeare              the same text by GPT-2's BPE\n"
-      "  txdata prepare my.txt --tokenizer=bpe --vocab_size=2048\n"
-      "  txdata info data/shakespeare_char\n"
-      "  txdata decode data/shakespeare_char --split=val --count=200");
+  app.footer("txdata prepare shakespeare_char  tiny Shakespeare by characters, into data/shakespeare_char\n"
+             "txdata prepare shakespeare  the same text by GPT-2's BPE\n"
+             "txdata prepare my.txt --tokenizer=bpe --vocab_size=2048\n"
+             "txdata info data/shakespeare_char\n"
+             "txdata decode data/shakespeare_char --split=val --count=200");
 
   PrepareOptions prepareOptions;
   uint32_t bpeVocab = 0;
-  CLI::App *prepareCommand = app.add_subcommand("prepare", "Make a data set from a text");
+  CLI::App *prepareCommand = app.add_subcommand("prepare", "makes a data set from a text");
   prepareCommand->footer(
-      "Examples:\n"
-      "  txdata prepare shakespeare_char                      take or download the text, write tokens\n"
-      "  txdata prepare shakespeare_char --source=input.txt   with a local copy of tiny Shakespeare\n"
-      "  txdata prepare shakespeare --bpe_dir=gpt2            with gpt2/vocab.bpe, gpt2/encoder.json\n"
-      "  txdata prepare notes.txt --tokenizer=byte --out=data/notes");
-  prepareCommand->add_option("what", prepareOptions.what, "shakespeare_char, shakespeare, or a text file")
-      ->required();
-  prepareCommand->add_option(
-      "--tokenizer", prepareOptions.tokenizer,
-      "char, byte, gpt2 or bpe (learned from the text); default: the name's, else char");
-  prepareCommand->add_option("--out", prepareOptions.out, "Folder to make; default: data/NAME");
-  prepareCommand->add_option("--val_fraction", prepareOptions.valFraction,
-                             "Part of the text, from its end, that validates; default: 0.1");
-  prepareCommand->add_option(
-      "--source", prepareOptions.source,
-      "Local copy of tiny Shakespeare; default: TXC_TINYSHAKESPEARE, the cache, the network");
-  prepareCommand->add_option(
-      "--bpe_dir", prepareOptions.bpeDir,
-      "Folder of vocab.bpe and encoder.json; default: TXC_GPT2_BPE_DIR, the cache, the network");
-  CLI::Option *vocabOption = prepareCommand->add_option(
-      "--vocab_size", bpeVocab, "Tokens that bpe learns, 256 bytes included; default: 1024");
+      "txdata prepare shakespeare_char  take or download the text, write tokens\n"
+      "txdata prepare shakespeare_char --source=input.txt  with a local copy of tiny Shakespeare\n"
+      "txdata prepare shakespeare --bpe_dir=gpt2  with gpt2/vocab.bpe, gpt2/encoder.json\n"
+      "txdata prepare notes.txt --tokenizer=byte --out=data/notes");
+  prepareCommand
+      ->add_option("what", prepareOptions.what, "What to make it from: a known name or a text file.")
+      ->required()
+      ->type_name("shakespeare_char|shakespeare|FILE.txt");
+  prepareCommand
+      ->add_option("--tokenizer", prepareOptions.tokenizer, "What a token is; bpe is learned from the text.")
+      ->type_name("char|byte|gpt2|bpe")
+      ->default_str("the name's, else char");
+  prepareCommand->add_option("--out", prepareOptions.out, "Folder to make.")
+      ->type_name("DIR")
+      ->default_str("data/NAME");
+  prepareCommand
+      ->add_option("--val_fraction", prepareOptions.valFraction,
+                   "Part of the text, from its end, that validates.")
+      ->type_name("X")
+      ->default_str("0.1");
+  prepareCommand->add_option("--source", prepareOptions.source, "Local copy of tiny Shakespeare.")
+      ->type_name("FILE")
+      ->default_str("$TXC_TINYSHAKESPEARE, the cache, the network");
+  prepareCommand
+      ->add_option("--bpe_dir", prepareOptions.bpeDir, "Folder of GPT-2's vocab.bpe and encoder.json.")
+      ->type_name("DIR")
+      ->default_str("$TXC_GPT2_BPE_DIR, the cache, the network");
+  CLI::Option *vocabOption =
+      prepareCommand->add_option("--vocab_size", bpeVocab, "Tokens that bpe learns, 256 bytes included.")
+          ->type_name("N")
+          ->default_str("1024");
   prepareCommand->add_flag("--allow_fallback", prepareOptions.allowFallback,
-                           "Take txc's own small text if tiny Shakespeare cannot be had");
+                           "Take txc's own small text if tiny Shakespeare cannot be had.");
 
   std::string infoDirectory;
   bool json = false;
-  CLI::App *infoCommand = app.add_subcommand("info", "Show and check a data set");
-  infoCommand->footer("Examples:\n"
-                      "  txdata info shakespeare_char\n"
-                      "  txdata info data/shakespeare_char --json");
-  infoCommand->add_option("dataset", infoDirectory, "Name or folder of a data set")->required();
-  infoCommand->add_flag("--json", json, "Print JSON");
+  CLI::App *infoCommand = app.add_subcommand("info", "shows and checks a data set");
+  infoCommand->footer("txdata info shakespeare_char\n"
+                      "txdata info data/shakespeare_char --json");
+  infoCommand->add_option("dataset", infoDirectory, "Name or folder of a data set.")
+      ->required()
+      ->type_name("NAME|DIR");
+  infoCommand->add_flag("--json", json, "Print JSON.");
 
   std::string decodeDirectory, split = "train", decodeBpeDir;
   uint64_t begin = 0, count = 500;
-  CLI::App *decodeCommand = app.add_subcommand("decode", "Print the text of a data set's tokens");
-  decodeCommand->footer("Examples:\n"
-                        "  txdata decode data/shakespeare_char\n"
-                        "  txdata decode data/shakespeare --split=val --begin=1000 --count=50");
-  decodeCommand->add_option("dataset", decodeDirectory, "Name or folder of a data set")->required();
-  decodeCommand->add_option("--split", split, "train or val; default: train");
-  decodeCommand->add_option("--begin", begin, "Number of the first token; default: 0");
-  decodeCommand->add_option("--count", count, "How many tokens; default: 500");
-  decodeCommand->add_option("--bpe_dir", decodeBpeDir,
-                            "Folder of vocab.bpe and encoder.json, for GPT-2's tokens");
+  CLI::App *decodeCommand = app.add_subcommand("decode", "prints the text of a data set's tokens");
+  decodeCommand->footer("txdata decode data/shakespeare_char\n"
+                        "txdata decode data/shakespeare --split=val --begin=1000 --count=50");
+  decodeCommand->add_option("dataset", decodeDirectory, "Name or folder of a data set.")
+      ->required()
+      ->type_name("NAME|DIR");
+  decodeCommand->add_option("--split", split, "Which part.")->type_name("train|val")->default_str("train");
+  decodeCommand->add_option("--begin", begin, "Number of the first token.")->type_name("N")->default_str("0");
+  decodeCommand->add_option("--count", count, "How many tokens.")->type_name("N")->default_str("500");
+  decodeCommand
+      ->add_option("--bpe_dir", decodeBpeDir, "Folder of vocab.bpe and encoder.json, for GPT-2's tokens.")
+      ->type_name("DIR")
+      ->default_str("$TXC_GPT2_BPE_DIR, the cache, the network");
 
   DescribeOptions describeOptions;
   CLI::App *describeCommand =
-      app.add_subcommand("describe", "Write the sidecar of token files made elsewhere (nanoGPT, llm.c)");
-  describeCommand->footer(
-      "Examples:\n"
-      "  txdata describe nanoGPT/data/openwebtext --dtype=uint16 --vocab_size=50257 --tokenizer=gpt2\n"
-      "  txdata describe llm.c/dev/data/tinyshakespeare --vocab_size=50257 --tokenizer=gpt2");
-  describeCommand->add_option("folder", describeOptions.directory, "Folder with train.bin and val.bin")
-      ->required();
-  describeCommand->add_option("--dtype", describeOptions.dtype, "uint16 or uint32; llm.c's files need none");
-  describeCommand->add_option("--vocab_size", describeOptions.vocabSize,
-                              "Tokens in the vocabulary; required");
-  describeCommand->add_option("--tokenizer", describeOptions.tokenizer,
-                              "gpt2 or byte, if it is one of these");
+      app.add_subcommand("describe", "writes the sidecar of token files made elsewhere");
+  describeCommand->footer("txdata describe nanoGPT/data/openwebtext --dtype=uint16 --vocab_size=50257\n"
+                          "txdata describe llm.c/dev/data/tinyshakespeare --vocab_size=50257");
+  describeCommand->add_option("folder", describeOptions.directory, "Folder with train.bin and val.bin.")
+      ->required()
+      ->type_name("DIR");
+  describeCommand->add_option("--dtype", describeOptions.dtype, "Type of a token; llm.c's files need none.")
+      ->type_name("uint16|uint32");
+  describeCommand
+      ->add_option("--vocab_size", describeOptions.vocabSize, "Tokens in the vocabulary; required.")
+      ->type_name("N");
+  describeCommand
+      ->add_option("--tokenizer", describeOptions.tokenizer, "What made them, if it is one of these.")
+      ->type_name("gpt2|byte");
 
   app.allow_extras();
   for (CLI::App *each : app.get_subcommands(nullptr))
     each->allow_extras();
+  if (argc == 2)
+    if (std::optional<std::string> text = manual::printed(ManualFormatter::describe(app), argv[1])) {
+      std::fputs(text->c_str(), stdout);
+      return 0;
+    }
   if (argc == 1) {
     std::fputs(app.help().c_str(), stderr);
     return static_cast<int>(Code::Usage);
@@ -251,6 +285,9 @@ int main(int argc, char **argv) {
   } catch (const CLI::CallForHelp &) {
     const CLI::App *asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
     std::fputs(asked->help().c_str(), stdout);
+    return 0;
+  } catch (const CLI::CallForVersion &version) {
+    std::printf("%s\n", version.what());
     return 0;
   } catch (const CLI::ParseError &error) {
     // A misspelt name also leaves something required unset; name the cause.

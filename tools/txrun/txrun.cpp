@@ -26,6 +26,11 @@ static int fail(const txc::Status &status) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 2)
+    if (std::optional<std::string> text = txc::manual::printed(txc::describeTool(), argv[1])) {
+      std::fputs(text->c_str(), stdout);
+      return 0;
+    }
   txc::Result<txc::Command> command = txc::parseCommandLine(std::vector<std::string>(argv + 1, argv + argc));
   if (!command.ok())
     return fail(command.status());

@@ -1,8 +1,7 @@
 //===- Options.h - The table of spec keys, as data --------------*- C++ -*-===//
 //
 // Options.def at run time: look-up, parsing of values as people write them,
-// the nearest name for a typo, and the reference that --help and docs/spec.md
-// print.
+// the nearest name for a typo, and docs/spec.md.
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_IMPORT_OPTIONS_H
@@ -48,8 +47,6 @@ std::string quoteValue(llvm::StringRef value);
 // Shortest text that reads back as the same number.
 std::string formatNumber(double value);
 
-// One line per key: for --help.
-void printOptionHelp(llvm::raw_ostream &os, Tool tool);
 // docs/spec.md.
 void printSpecReference(llvm::raw_ostream &os);
 

@@ -2,6 +2,7 @@
 #include "train/options.h"
 
 #include "support/text.h"
+#include "txc/Manual/Manual.h"
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -344,63 +345,59 @@ Json toJson(const RunOptions &options) {
   return out;
 }
 
-std::string helpText() {
-  std::string out =
-      "Train a compiled step.\n"
-      "\n"
-      "  txrun step.so --dataset=shakespeare_char\n"
-      "  txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4\n"
-      "  txrun step.so --dataset=shakespeare_char --eval_only\n"
-      "  txrun step.so --max_iters=10 --json | jq .loss\n"
-      "\n"
-      "usage: txrun step.so [--key=value | --key value ...]\n"
-      "\n"
-      "step.so comes from `txc compile SPEC.yaml -o step.so`; `txc explain step.so` shows what is in\n"
-      "it. Its recipe gives the defaults of the options below; in brackets is what holds when\n"
-      "the recipe says nothing. Architecture, batch_size, block_size and dtype are fixed in\n"
-      "step.so: give them to txc.\n"
-      "\n"
-      "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, ./data and\n"
-      "~/.cache/txc/datasets; `txdata prepare` makes one.\n"
-      "\n"
-      "options:\n";
-  auto add = [&](const std::string &head, const std::string &text) {
-    out += "  " + head;
-    size_t column = 2 + head.size();
-    const size_t indent = 36, width = 96;
-    if (column + 2 > indent) {
-      out += "\n";
-      column = 0;
-    }
-    out.append(indent - column, ' ');
-    column = indent;
-    std::string word;
-    for (size_t i = 0; i <= text.size(); ++i) {
-      if (i < text.size() && text[i] != ' ') {
-        word += text[i];
-        continue;
-      }
-      if (column > indent && column + 1 + word.size() > width) {
-        out += "\n" + std::string(indent, ' ');
-        column = indent;
-      }
-      if (column > indent)
-        out += " ", ++column;
-      out += word;
-      column += word.size();
-      word.clear();
-    }
-    out += "\n";
-  };
-  for (const OptionInfo &option : allOptions())
-    if (option.runTime)
-      add("--" + option.key + (option.flag ? "[=true|false]" : "=" + option.values),
-          option.meaning + " [" + option.defaultText + "]");
-  add("--help, --version", "Print this, or the version.");
-  out +=
-      "\nexit codes: 0 done, 1 bad input, 2 wrong usage, 3 device or library failed, 4 training diverged,\n"
-      "130 interrupted, 143 terminated (after finishing the iteration and its log)\n";
-  return out;
+manual::Tool describeTool() {
+  manual::Tool tool;
+  tool.name = "txrun";
+  tool.version = TXC_VERSION;
+  tool.meaning = "trains a compiled step";
+  manual::Command command;
+  command.examples = {{"txrun step.so --dataset=shakespeare_char", ""},
+                      {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
+                      {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
+                      {"txrun step.so --max_iters=10 --json | jq .loss", ""}};
+  command.usage = "step.so [--key=value | --key value ...]";
+  command.operands = {{manual::valueOf("step.so", {".so"}), "what `txc compile SPEC.yaml -o step.so` wrote"}};
+  command.groups = manual::keyGroups(manual::Keys::Run);
+  manual::Group own{"Of this run alone", {}};
+  for (const OptionInfo &option : allOptions()) {
+    if (!option.runTime)
+      continue;
+    bool isKey = false;
+    for (const manual::Group &group : command.groups)
+      for (const manual::Option &known : group.options)
+        isKey |= known.name == option.key;
+    if (isKey)
+      continue;
+    manual::Option entry{option.key,
+                         "",
+                         manual::valueOf(option.flag ? "true|false" : option.values),
+                         option.flag,
+                         option.meaning,
+                         option.defaultText};
+    own.options.push_back(std::move(entry));
+  }
+  own.options.push_back({"help", "h", std::nullopt, false, "Print this.", ""});
+  own.options.push_back({"version", "", std::nullopt, false, "Print the version.", ""});
+  command.groups.push_back(std::move(own));
+  command.notes = {
+      "`txc explain step.so` shows what is in a step. Its recipe gives the defaults of the options "
+      "below; in brackets is what holds when the recipe says nothing. Architecture, batch_size, "
+      "block_size and dtype are fixed in step.so: give them to txc.",
+      "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, ./data and "
+      "~/.cache/txc/datasets; `txdata prepare` makes one."};
+  tool.commands = {std::move(command)};
+  tool.environment = {{"OMP_NUM_THREADS", "CPU threads, unless --threads says"},
+                      {"TXC_DATA_DIR", "a folder of data sets"}};
+  tool.exitCodes = {{"0", "done"},
+                    {"1", "bad input"},
+                    {"2", "wrong usage"},
+                    {"3", "device or library failed"},
+                    {"4", "training diverged"},
+                    {"130, 143", "interrupted, terminated: after finishing the iteration and its log"}};
+  tool.seeAlso = {"txc", "txdata"};
+  return tool;
 }
+
+std::string helpText() { return manual::helpText(describeTool()); }
 
 } // namespace txc

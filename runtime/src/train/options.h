@@ -10,6 +10,7 @@
 #define TXC_RUNTIME_TRAIN_OPTIONS_H
 
 #include "support/status.h"
+#include "txc/Manual/Manual.h"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -71,6 +72,9 @@ nlohmann::ordered_json toJson(const RunOptions &options);
 nlohmann::ordered_json flattened(const nlohmann::ordered_json &config);
 
 std::string helpText();
+
+// Options and examples, for the man page and completion.
+manual::Tool describeTool();
 
 } // namespace txc
 

@@ -102,6 +102,6 @@ TEST(Options, Help) {
   for (const char *word : {"--max_iters", "--dump_tensors", "--threads", "wsd"})
     EXPECT_MENTIONS(help, word);
   // Examples come first.
-  EXPECT_LT(help.find("txrun step.so --dataset="), help.find("usage:"));
+  EXPECT_LT(help.find("txrun step.so --dataset="), help.find("Usage:"));
   EXPECT_EQ(help.find("--n_layer"), std::string::npos);
 }
