@@ -327,7 +327,7 @@ manual::Tool describeTool() {
                        "a folder in which a spec named without folder and suffix is looked for "
                        "before those that came with txc"}};
   tool.exitCodes = {{"0", "done"}, {"1", "bad input"}, {"2", "bad command line"}};
-  tool.seeAlso = {"txdata", "txrun"};
+  tool.seeAlso = {"txdata", "txreport", "txrun"};
 
   manual::Command compile;
   compile.name = "compile";

@@ -12,9 +12,12 @@ Value valueOf(std::string name, std::vector<std::string> suffixes) {
   for (size_t begin = 0; begin <= name.size();) {
     size_t end = std::min(name.find('|', begin), name.size());
     std::string word = name.substr(begin, end - begin);
-    if (word == "FILE" || word.starts_with("FILE."))
+    if (word == "FILE") {
       value.files = true;
-    else if (word == "DIR")
+    } else if (word.starts_with("FILE.")) {
+      value.files = true;
+      value.suffixes.push_back(word.substr(4));
+    } else if (word == "DIR")
       value.folders = true;
     else if (!word.empty() && word[0] >= 'a' && word[0] <= 'z')
       value.choices.push_back({word, ""});
@@ -22,7 +25,7 @@ Value valueOf(std::string name, std::vector<std::string> suffixes) {
   }
   value.files |= !suffixes.empty();
   value.name = std::move(name);
-  value.suffixes = std::move(suffixes);
+  value.suffixes.insert(value.suffixes.end(), suffixes.begin(), suffixes.end());
   return value;
 }
 

@@ -149,32 +149,24 @@ static Status unplaced(const CLI::App &app) {
                        " (commands: prepare, info, decode, describe)");
 }
 
-namespace {
-struct ManualFormatter : CLI::Formatter {
-  std::string make_help(const CLI::App *asked, std::string, CLI::AppFormatMode) const override {
-    const CLI::App *parent = asked->get_parent();
-    return manual::helpText(describe(parent ? *parent : *asked), parent ? asked->get_name() : "");
-  }
-  static manual::Tool describe(const CLI::App &app) {
-    manual::Tool tool = manual::toolOf(app, TXC_VERSION);
-    tool.environment = {
-        {"TXC_DATA_DIR", "a folder of data sets, looked in for a data set's name"},
-        {"TXC_TINYSHAKESPEARE", "a local copy of tiny Shakespeare"},
-        {"TXC_GPT2_BPE_DIR", "a folder of GPT-2's vocab.bpe and encoder.json"},
-    };
-    tool.exitCodes = {{"0", "done"},
-                      {"1", "bad input, or nothing to make it from"},
-                      {"2", "wrong usage"},
-                      {"3", "PCRE2 failed"}};
-    tool.seeAlso = {"txc", "txrun"};
-    return tool;
-  }
-};
-} // namespace
+static manual::Tool describeTool(const CLI::App &app) {
+  manual::Tool tool = manual::toolOf(app, TXC_VERSION);
+  tool.environment = {
+      {"TXC_DATA_DIR", "a folder of data sets, looked in for a data set's name"},
+      {"TXC_TINYSHAKESPEARE", "a local copy of tiny Shakespeare"},
+      {"TXC_GPT2_BPE_DIR", "a folder of GPT-2's vocab.bpe and encoder.json"},
+  };
+  tool.exitCodes = {{"0", "done"},
+                    {"1", "bad input, or nothing to make it from"},
+                    {"2", "wrong usage"},
+                    {"3", "PCRE2 failed"}};
+  tool.seeAlso = {"txc", "txreport", "txrun"};
+  return tool;
+}
 
 int main(int argc, char **argv) {
   CLI::App app("makes, shows and decodes data sets", "txdata");
-  app.formatter(std::make_shared<ManualFormatter>());
+  app.formatter(std::make_shared<manual::ManualFormatter>(describeTool));
   app.set_version_flag("--version", std::string("txdata ") + TXC_VERSION);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.require_subcommand(1);
@@ -195,7 +187,7 @@ int main(int argc, char **argv) {
   prepareCommand
       ->add_option("what", prepareOptions.what, "What to make it from: a known name or a text file.")
       ->required()
-      ->type_name("shakespeare_char|shakespeare|FILE.txt");
+      ->type_name("shakespeare_char|shakespeare|FILE");
   prepareCommand
       ->add_option("--tokenizer", prepareOptions.tokenizer, "What a token is; bpe is learned from the text.")
       ->type_name("char|byte|gpt2|bpe")
@@ -269,7 +261,7 @@ int main(int argc, char **argv) {
   for (CLI::App *each : app.get_subcommands(nullptr))
     each->allow_extras();
   if (argc == 2)
-    if (std::optional<std::string> text = manual::printed(ManualFormatter::describe(app), argv[1])) {
+    if (std::optional<std::string> text = manual::printed(describeTool(app), argv[1])) {
       std::fputs(text->c_str(), stdout);
       return 0;
     }

@@ -8,6 +8,7 @@
 #include "compare/table.h"
 #include "support/file.h"
 #include "support/text.h"
+#include "txc/Manual/FromCli11.h"
 
 #include <CLI/CLI.hpp>
 
@@ -102,57 +103,61 @@ static Status unplaced(const CLI::App &app) {
                        command.get_name() + " --help lists them)");
 }
 
-namespace {
-// The examples, kept as the footer, come first; then CLI11's own text.
-struct ExamplesFirst : CLI::Formatter {
-  std::string make_help(const CLI::App *app, std::string name, CLI::AppFormatMode mode) const override {
-    return app->get_footer() + "\n\n" + CLI::Formatter::make_help(app, name, mode);
-  }
-  std::string make_footer(const CLI::App *) const override { return ""; }
-};
-} // namespace
+static manual::Tool describeTool(const CLI::App &app) {
+  manual::Tool tool = manual::toolOf(app, TXC_VERSION);
+  tool.exitCodes = {{"0", "done"}, {"1", "bad input"}, {"2", "wrong usage"}};
+  tool.seeAlso = {"txc", "txdata", "txrun"};
+  return tool;
+}
 
 int main(int argc, char **argv) {
-  CLI::App app("Ranks runs by their logs, and makes pages of them.", "txreport");
-  app.formatter(std::make_shared<ExamplesFirst>());
+  CLI::App app("ranks runs by their logs, and makes pages of them", "txreport");
+  app.formatter(std::make_shared<manual::ManualFormatter>(describeTool));
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("txreport ") + TXC_VERSION);
-  app.footer("Examples:\n"
-             "  txreport compare out/run_*.json             a table, the lowest validation loss first\n"
-             "  txreport compare out/run_*.json --sort=mfu --json\n"
-             "  txreport html out/run_*.json -o report.html a page to look at in a browser");
+  app.footer("txreport compare out/run_*.json  a table, the lowest validation loss first\n"
+             "txreport compare out/run_*.json --sort=mfu --json\n"
+             "txreport html out/run_*.json -o report.html  a page to look at in a browser");
 
   std::vector<std::string> comparePaths;
   std::string sortKey = "val_loss";
   bool json = false;
-  CLI::App *compareCommand = app.add_subcommand("compare", "Rank runs in a table");
-  compareCommand->footer("Examples:\n"
-                         "  txreport compare out/run_*.json\n"
-                         "  txreport compare a/run_1.json b/run_2.json --sort=time\n"
-                         "  txreport compare out/run_*.json --json");
-  compareCommand->add_option("logs", comparePaths, "Logs that txrun wrote, run_*.json")
+  CLI::App *compareCommand = app.add_subcommand("compare", "ranks runs in a table");
+  compareCommand->footer("txreport compare out/run_*.json\n"
+                         "txreport compare a/run_1.json b/run_2.json --sort=time\n"
+                         "txreport compare out/run_*.json --json");
+  compareCommand->add_option("logs", comparePaths, "Logs that txrun wrote: OUT_DIR/run_*.json.")
       ->required()
+      ->type_name("FILE.json")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  compareCommand->add_option("--sort", sortKey,
-                             "Best first by " + listOf(sortKeys()) + "; default: val_loss");
-  compareCommand->add_flag("--json", json, "Print JSON");
+  std::string sortWords;
+  for (const std::string &key : sortKeys())
+    sortWords += (sortWords.empty() ? "" : "|") + key;
+  compareCommand->add_option("--sort", sortKey, "The figure by which the best comes first.")
+      ->type_name(sortWords)
+      ->default_str("val_loss");
+  compareCommand->add_flag("--json", json, "Print JSON.");
 
   std::vector<std::string> htmlPaths;
   std::string output = "report.html";
-  CLI::App *htmlCommand = app.add_subcommand("html", "Make one page that shows runs over each other");
-  htmlCommand->footer("Examples:\n"
-                      "  txreport html out/run_20250103_143022.json\n"
-                      "  txreport html a/run_*.json b/run_*.json -o compared.html");
-  htmlCommand->add_option("logs", htmlPaths, "Logs that txrun wrote, run_*.json")
+  CLI::App *htmlCommand = app.add_subcommand("html", "makes one page that shows runs over each other");
+  htmlCommand->footer("txreport html out/run_20250103_143022.json\n"
+                      "txreport html a/run_*.json b/run_*.json -o compared.html");
+  htmlCommand->add_option("logs", htmlPaths, "Logs that txrun wrote: OUT_DIR/run_*.json.")
       ->required()
+      ->type_name("FILE.json")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  htmlCommand->add_option("-o,--output", output,
-                          "File to write, - for standard output; default: report.html");
+  htmlCommand->add_option("-o,--output", output, "Where to write; - is standard output.")
+      ->type_name("FILE")
+      ->default_str("report.html");
 
   app.allow_extras();
   for (CLI::App *each : app.get_subcommands(nullptr))
     each->allow_extras();
+  if (argc == 2)
+    if (std::optional<std::string> text = manual::printed(describeTool(app), argv[1]))
+      return print(*text);
   if (argc == 1) {
     std::fputs(app.help().c_str(), stderr);
     return static_cast<int>(Code::Usage);

@@ -16,6 +16,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <functional>
 #include <sstream>
 
 namespace txc::manual {
@@ -82,6 +83,20 @@ inline Tool toolOf(const CLI::App &app, std::string version) {
                          {"version", "", std::nullopt, false, "Print the version.", ""}}});
   return out;
 }
+
+/// Makes CLI11 print this manual for --help. `describe` starts from toolOf and adds
+/// what CLI11 does not know: environment, exit codes, notes.
+class ManualFormatter : public CLI::Formatter {
+public:
+  explicit ManualFormatter(std::function<Tool(const CLI::App &)> describe) : describe(std::move(describe)) {}
+  std::string make_help(const CLI::App *asked, std::string, CLI::AppFormatMode) const override {
+    const CLI::App *parent = asked->get_parent();
+    return helpText(describe(parent ? *parent : *asked), parent ? asked->get_name() : "");
+  }
+
+private:
+  std::function<Tool(const CLI::App &)> describe;
+};
 
 } // namespace txc::manual
 

@@ -29,8 +29,8 @@ struct Value {
   std::vector<std::string> suffixes; ///< of the files that fit, e.g. ".yaml"; none: all fit
 };
 
-/// Reads a name: "FILE" and "DIR" are files and folders, words in lower case
-/// between '|' are choices.
+/// Reads a name: "FILE" is any file, "FILE.json" one that ends so, "DIR" a folder;
+/// words in lower case between '|' are choices.
 Value valueOf(std::string name, std::vector<std::string> suffixes = {});
 
 struct Option {

@@ -394,7 +394,7 @@ manual::Tool describeTool() {
                     {"3", "device or library failed"},
                     {"4", "training diverged"},
                     {"130, 143", "interrupted, terminated: after finishing the iteration and its log"}};
-  tool.seeAlso = {"txc", "txdata"};
+  tool.seeAlso = {"txc", "txdata", "txreport"};
   return tool;
 }
 
