@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 static volatile std::sig_atomic_t receivedSignal = 0;
@@ -51,7 +52,8 @@ int main(int argc, char **argv) {
     std::fputs(text.c_str(), stdout);
     std::fflush(stdout);
   };
-  txc::Status status = (*trainer)->train(print, [] { return static_cast<int>(receivedSignal); });
+  txc::Status status = (*trainer)->train(
+      print, [] { return static_cast<int>(receivedSignal); }, txc::detectTerminal(STDOUT_FILENO));
   if (!status.ok())
     return fail(status);
   return receivedSignal ? 128 + receivedSignal : 0;

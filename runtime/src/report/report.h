@@ -1,12 +1,14 @@
 //===- report.h - What a run tells its user --------------------------------===//
 //
-// The figures of a run, and their forms as text and as JSON. Nothing here
+// The figures of a run (facts.cpp), their form as text (start_up_text.cpp,
+// text.cpp) and as JSON (json.cpp, described by docs/run-log.md). Nothing here
 // measures or computes what a step does; trainer.cpp does.
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_RUNTIME_REPORT_REPORT_H
 #define TXC_RUNTIME_REPORT_REPORT_H
 
+#include "device/device.h"
 #include "loader/step_file.h"
 #include "report/hardware.h"
 #include "train/options.h"
@@ -15,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace txc {
 
@@ -24,16 +27,28 @@ struct FlopSummary {
   uint64_t perTokenFull = 0, perTokenCausal = 0;
 };
 
+// The share of one kind of work in them.
+struct FlopGroup {
+  std::string name;
+  uint64_t full = 0, causal = 0; // per token
+};
+
+// A part of the arena. Parts are disjoint and sum to the arena.
+struct MemoryPart {
+  std::string name;
+  uint64_t bytes = 0;
+};
+
 // All that does not change during a run.
 struct RunFacts {
   const StepFile *step = nullptr;
   nlohmann::ordered_json metadata; // of the step
   RunOptions options;
   FlopSummary flops;
-  Hardware hardware;
-  int threads = 1;
-  double peakFlops = 0; // per second; measured on a CPU
-  std::string peakSource, library;
+  Hardware hardware; // the machine
+  DeviceInfo device; // that runs the step
+  PeakRate peak;
+  int64_t ranks = 1;
   std::string datasetName, datasetDirectory, tokenizer;
   uint64_t datasetVocab = 0, trainTokens = 0, valTokens = 0;
 
@@ -41,33 +56,49 @@ struct RunFacts {
   // A value of the metadata by its path, e.g. "/parameters/total"; null if the
   // compiler did not write it.
   nlohmann::ordered_json known(const char *path) const;
-  int64_t tokensPerIteration() const;
+  int64_t tokensPerIteration() const; // over all ranks
+  // "bfloat16" if any value of the step is, else "float32".
+  std::string precision() const;
+  std::string parallelism() const;
+  // Tokens per second of the whole run at half of the peak rate; 0 if unknown.
+  double tokensPerSecondAtHalf() const;
 };
+
+// Attention products, attention, feed-forward, logits and what else there is.
+// The groups sum to FlopSummary exactly.
+std::vector<FlopGroup> flopGroups(const txc_step_t &step);
+std::vector<MemoryPart> memoryParts(const txc_step_t &step);
 
 struct IterationFacts {
   int64_t iteration = 0;
   double loss = 0, seconds = 0, learningRate = 0;
   double tokensPerSecond = 0;
   double achievedTflops = 0; // FLOPs per token (full) x tokens per second, / 1e12
-  double peakTflops = 0;
-  ProcessMemory memory;
-  uint64_t reservedBytes = 0;
+  double peakTflops = 0;     // of all ranks; 0: unknown
+  DeviceMemory memory;
   std::optional<txc_update_result_t> gradients;
   bool showGradients = false; // in the text
 };
 // Fills in what follows from loss, time and facts.
 void completeIteration(IterationFacts &iteration, const RunFacts &facts);
+double mfuPercent(const IterationFacts &iteration);
 
 struct EvaluationFacts {
   int64_t iteration = 0;
   double trainLoss = 0, valLoss = 0, learningRate = 0, seconds = 0;
+  // The least val loss so far, this one included, and where it was.
+  double bestValLoss = 0;
+  int64_t bestIteration = 0;
 };
 
-std::string startupText(const RunFacts &facts);
+// At most 80 columns wide. `color`: with the escape sequences of a terminal.
+std::string startupText(const RunFacts &facts, bool color = false);
 std::string iterationText(const IterationFacts &iteration, const RunFacts &facts);
 std::string evaluationText(const EvaluationFacts &evaluation);
+// `summary` of the log.
+std::string endText(const nlohmann::ordered_json &summary);
 
-// config and startup_info of the log.
+// config, startup_info and metadata of the log.
 nlohmann::ordered_json headerJson(const RunFacts &facts, const std::string &time);
 nlohmann::ordered_json iterationJson(const IterationFacts &iteration, const RunFacts &facts);
 nlohmann::ordered_json evaluationJson(const EvaluationFacts &evaluation, const std::string &time);

@@ -3,6 +3,7 @@
 
 #include "support/text.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -44,6 +45,34 @@ static bool writeAll(int fd, std::string_view text, uint64_t offset) {
   return true;
 }
 
+// The document up to its first iteration. Objects of objects are broken into
+// lines, what is deeper is not: the memory plan has a line per buffer.
+static std::string openingPart(const Json &head) {
+  std::string out = "{";
+  auto add = [&](const Json &object, int depth, auto &&self) -> void {
+    bool first = true;
+    for (const auto &[key, value] : object.items()) {
+      out += (first ? "\n" : ",\n") + std::string(static_cast<size_t>(2 * depth), ' ') + dump(key) + ": ";
+      first = false;
+      const bool deep = value.is_structured() && !value.empty() && value.begin()->is_structured();
+      if (value.is_object() && !value.empty() && depth < 3) {
+        out += "{";
+        self(value, depth + 1, self);
+        out += "\n" + std::string(static_cast<size_t>(2 * depth), ' ') + "}";
+      } else if (value.is_array() && deep) {
+        out += "[";
+        for (size_t i = 0; i < value.size(); ++i)
+          out += (i ? ",\n" : "\n") + std::string(static_cast<size_t>(2 * depth + 2), ' ') + dump(value[i]);
+        out += "\n" + std::string(static_cast<size_t>(2 * depth), ' ') + "]";
+      } else {
+        out += dump(value);
+      }
+    }
+  };
+  add(head, 1, add);
+  return out + ",\n  \"training_iterations\": [";
+}
+
 Status RunLog::failure(const char *what) const {
   return Status::failed(path_ + ": " + what + ": " + std::strerror(errno));
 }
@@ -76,13 +105,11 @@ Result<std::unique_ptr<RunLog>> RunLog::create(const std::string &outDir, std::t
   }
   log->hiddenPath_ = outDir + "/." + log->runName_ + ".json.next";
 
-  Json head = {{"run_name", log->runName_}, {"start_time", timestamp(start)}};
-  head.update(header);
-  std::string body = dump(head, 2);
-  body.erase(body.find_last_of('}'));
-  while (!body.empty() && (body.back() == '\n' || body.back() == ' '))
-    body.pop_back();
-  body += ",\n  \"training_iterations\": [";
+  log->head_ = {{"run_name", log->runName_}, {"start_time", timestamp(start)}};
+  log->head_["metadata"] = Json::object();
+  log->head_.update(header);
+  std::string body = openingPart(log->head_);
+  log->headEnd_ = body.size();
   std::string document = body + log->closingPart();
   // The visible copy is written under the hidden name and then renamed.
   for (Copy *copy : {&log->visible_, &log->hidden_}) {
@@ -93,7 +120,7 @@ Result<std::unique_ptr<RunLog>> RunLog::create(const std::string &outDir, std::t
     if (copy == &log->visible_ && ::rename(log->hiddenPath_.c_str(), log->path_.c_str()) != 0)
       return log->failure("cannot write the log");
   }
-  if (Status status = log->appendLine("start", head); !status.ok())
+  if (Status status = log->appendLine("start", log->head_); !status.ok())
     return status;
   return log;
 }
@@ -112,6 +139,7 @@ Json RunLog::summary() const {
   out["final_iter"] = lastIteration_;
   out["final_train_loss"] = lastLoss_;
   out["best_val_loss"] = bestValLoss_;
+  out["best_val_iter"] = bestValIteration_;
   out["avg_time_ms"] = iterations_ ? Json(timeSum_ / static_cast<double>(iterations_)) : Json();
   out["avg_mfu"] = mfuCount_ ? Json(mfuSum_ / static_cast<double>(mfuCount_)) : Json();
   out["total_eval_steps"] = evaluationCount_;
@@ -121,8 +149,8 @@ Json RunLog::summary() const {
 
 std::string RunLog::closingPart() const {
   return "\n  ],\n  \"eval_steps\": [" + evaluations_ +
-         "\n  ],\n  \"checkpoints\": [],\n  \"metadata\": " + dump(metadata_) +
-         ",\n  \"end_time\": " + dump(endTime_) + ",\n  \"summary\": " + dump(summary()) + "\n}\n";
+         "\n  ],\n  \"checkpoints\": [],\n  \"end_time\": " + dump(endTime_) +
+         ",\n  \"summary\": " + dump(summary()) + "\n}\n";
 }
 
 Status RunLog::commit(const std::string &text) {
@@ -176,20 +204,55 @@ Status RunLog::addIteration(const Json &record) {
 Status RunLog::addEvaluation(const Json &record) {
   evaluations_ += (evaluationCount_ ? ",\n    " : "\n    ") + dump(record);
   ++evaluationCount_;
-  if (record["val_loss"].is_number() && (bestValLoss_.is_null() || record["val_loss"] < bestValLoss_))
+  if (record["val_loss"].is_number() && (bestValLoss_.is_null() || record["val_loss"] < bestValLoss_)) {
     bestValLoss_ = record["val_loss"];
+    bestValIteration_ = record["iter"];
+  }
   if (Status status = appendLine("evaluation", record); !status.ok())
     return status;
   return commit("");
 }
 
-Status RunLog::finish(const Json &metadata) {
-  metadata_ = metadata;
+Status RunLog::rewrite() {
+  const Copy &source = visible_;
+  const std::string opening = openingPart(head_);
+  int fd = ::open(hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return failure("cannot write the log");
+  bool written = writeAll(fd, opening, 0);
+  uint64_t to = opening.size();
+  std::string piece;
+  for (uint64_t from = headEnd_; written && from < source.bodyEnd; from += piece.size(), to += piece.size()) {
+    piece.resize(std::min<uint64_t>(source.bodyEnd - from, 1 << 20));
+    ssize_t got = ::pread(source.fd, piece.data(), piece.size(), static_cast<off_t>(from));
+    piece.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    written = !piece.empty() && writeAll(fd, piece, to);
+  }
+  // What the visible copy lacks follows what it has.
+  const std::string rest = source.pending + closingPart();
+  written = written && writeAll(fd, rest, to) && ::rename(hiddenPath_.c_str(), path_.c_str()) == 0;
+  if (!written) {
+    Status status = failure("cannot write the log");
+    ::close(fd);
+    return status;
+  }
+  ::close(visible_.fd);
+  visible_ = {fd, to + source.pending.size(), ""};
+  headEnd_ = opening.size();
+  // There is no second copy from now on.
+  ::close(hidden_.fd);
+  hidden_ = {};
+  exchange_ = false;
+  return {};
+}
+
+Status RunLog::finish(const Json &ending) {
   endTime_ = timestamp(std::time(nullptr));
-  Json end = {{"metadata", metadata_}, {"end_time", endTime_}, {"summary", summary()}};
+  head_["metadata"].update(ending);
+  Json end = {{"metadata", ending}, {"end_time", endTime_}, {"summary", summary()}};
   if (Status status = appendLine("end", end); !status.ok())
     return status;
-  return commit("");
+  return rewrite();
 }
 
 } // namespace txc

@@ -15,6 +15,9 @@
 // RENAME_EXCHANGE). So the visible file is never written to, and a record
 // costs its own length, not that of the document.
 //
+// Only the end changes what stands before the records: then the document is
+// written anew and takes the place of the visible one by one rename.
+//
 // File systems that cannot exchange names (some network ones) get the record
 // and the closing part by one write to the visible file; there, and only
 // there, a kill in the middle of that write can leave the document cut.
@@ -36,7 +39,7 @@ namespace txc {
 class RunLog {
 public:
   // Makes the folder if needed. `header` has what comes before the iterations
-  // (config, startup_info, ...); run_name and start_time are put before it.
+  // (config, startup_info, metadata); run_name and start_time are put before it.
   static Result<std::unique_ptr<RunLog>> create(const std::string &outDir, std::time_t start,
                                                 const nlohmann::ordered_json &header);
   RunLog(const RunLog &) = delete;
@@ -46,11 +49,14 @@ public:
   // A record of training_iterations or eval_steps.
   Status addIteration(const nlohmann::ordered_json &record);
   Status addEvaluation(const nlohmann::ordered_json &record);
-  // end_time and, in `metadata`, how the run ended.
-  Status finish(const nlohmann::ordered_json &metadata);
+  // end_time and how the run ended, which joins `metadata`.
+  Status finish(const nlohmann::ordered_json &ending);
 
   const std::string &path() const { return path_; }
   const std::string &runName() const { return runName_; }
+  // The least val_loss so far and its iteration; null before an evaluation.
+  const nlohmann::ordered_json &bestValLoss() const { return bestValLoss_; }
+  const nlohmann::ordered_json &bestValIteration() const { return bestValIteration_; }
   // Totals and means of what was added so far.
   nlohmann::ordered_json summary() const;
 
@@ -62,20 +68,24 @@ private:
   };
   RunLog() = default;
   Status commit(const std::string &text);
+  // Writes the document anew with the head as it is now, and replaces it.
+  Status rewrite();
   Status appendLine(const char *event, const nlohmann::ordered_json &record);
   std::string closingPart() const;
   Status failure(const char *what) const;
 
   std::string runName_, path_, hiddenPath_;
   Copy visible_, hidden_;
+  uint64_t headEnd_ = 0; // where the records begin, in both copies
   bool exchange_ = true;
   int linesFd_ = -1;
 
   uint64_t iterations_ = 0;
   double timeSum_ = 0, mfuSum_ = 0;
   uint64_t mfuCount_ = 0;
-  nlohmann::ordered_json lastIteration_, lastLoss_, bestValLoss_, endTime_, metadata_;
-  std::string evaluations_; // records as text, joined
+  nlohmann::ordered_json lastIteration_, lastLoss_, bestValLoss_, bestValIteration_, endTime_;
+  nlohmann::ordered_json head_; // all that stands before the iterations
+  std::string evaluations_;     // records as text, joined
   uint64_t evaluationCount_ = 0;
 };
 

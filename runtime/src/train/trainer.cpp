@@ -70,13 +70,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.options = std::move(*options);
   facts.flops = {trainer->step_.step().flops_per_token_full, trainer->step_.step().flops_per_token_causal};
   facts.hardware = detectHardware();
-  const DeviceInfo &info = trainer->device_->info();
-  facts.threads = info.threads;
-  facts.options.threads = facts.threads;
-  PeakRate peak = trainer->device_->measurePeak();
-  facts.peakFlops = peak.flops;
-  facts.peakSource = peak.source;
-  facts.library = info.library;
+  facts.device = trainer->device_->info();
+  facts.options.threads = facts.device.threads;
+  facts.peak = trainer->device_->measurePeak();
   facts.datasetName = facts.options.dataset;
   facts.datasetDirectory = trainer->dataset_.directory();
   facts.tokenizer = trainer->dataset_.tokenizerName();
@@ -127,10 +123,16 @@ void Trainer::show(const char *event, const std::string &text, const Json &recor
   if (facts_.options.json) {
     Json line = {{"event", event}};
     line.update(record);
-    print_(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    screen_.text(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   } else if (!facts_.options.quiet) {
-    print_(text);
+    screen_.text(text);
   }
+}
+
+void Trainer::showProgress(double loss) {
+  if (!screen_.terminal().inPlace || facts_.options.json || facts_.options.quiet || !screen_.lineIsDue())
+    return;
+  screen_.line(progress_.text(secondsSince(started_)) + format(" │ loss %.4f", loss));
 }
 
 static Status diverged(int64_t iteration, const std::string &what, double learningRate) {
@@ -222,30 +224,35 @@ Status Trainer::takeResult(const Pending &pending) {
 Status Trainer::report(const Pending &pending, const txc_update_result_t &statistics) {
   const RunOptions &options = facts_.options;
   const int64_t iteration = pending.iteration;
-  // Also the last one, be it that of max_iters or that after which a signal stops.
-  if (iteration % options.log_interval != 0 && iteration + 1 != options.max_iters &&
-      !(signal_() && pending_.empty()))
-    return {};
-  IterationFacts result;
-  result.iteration = iteration;
-  result.learningRate = learningRateAt(options, iteration);
-  result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps);
-  // The step computes them in any case; the text shows them now and then.
-  if (options.gradient_log_interval > 0) {
-    result.gradients = statistics;
-    result.showGradients = iteration % options.gradient_log_interval == 0;
-  }
   Result<double> seconds = device_->secondsBetween(pending.begin, pending.end);
   if (!seconds.ok())
     return seconds.status();
+  progress_.addIteration(*seconds);
+  IterationFacts result;
+  result.iteration = iteration;
   result.seconds = *seconds;
-  completeIteration(result, facts_);
-  DeviceMemory memory = device_->memory();
-  result.memory = {memory.inUseBytes, memory.peakBytes};
-  result.reservedBytes = memory.reservedBytes;
-  Json record = iterationJson(result, facts_);
-  show("iteration", iterationText(result, facts_), record);
-  return log_->addIteration(record);
+  result.learningRate = learningRateAt(options, iteration);
+  result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps);
+  // Also the last one, be it that of max_iters or that after which a signal stops.
+  if (iteration % options.log_interval == 0 || iteration + 1 == options.max_iters ||
+      (signal_() && pending_.empty())) {
+    // The step computes them in any case; the text shows them now and then.
+    if (options.gradient_log_interval > 0) {
+      result.gradients = statistics;
+      result.showGradients = iteration % options.gradient_log_interval == 0;
+    }
+    completeIteration(result, facts_);
+    result.memory = device_->memory();
+    Json record = iterationJson(result, facts_);
+    std::string progress;
+    if (!screen_.terminal().inPlace)
+      progress = progress_.text(secondsSince(started_)) + "\n";
+    show("iteration", iterationText(result, facts_) + progress, record);
+    if (Status status = log_->addIteration(record); !status.ok())
+      return status;
+  }
+  showProgress(result.loss);
+  return {};
 }
 
 Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &split, Stream stream) {
@@ -308,6 +315,11 @@ Status Trainer::evaluate(int64_t iteration) {
     (train ? result.trainLoss : result.valLoss) = **loss;
   }
   result.seconds = secondsSince(start);
+  progress_.addEvaluation(result.seconds);
+  const Json &best = log_->bestValLoss();
+  const bool better = best.is_null() || result.valLoss < best.get<double>();
+  result.bestValLoss = better ? result.valLoss : best.get<double>();
+  result.bestIteration = better ? iteration : log_->bestValIteration().get<int64_t>();
   Json record = evaluationJson(result, timestamp(std::time(nullptr)));
   show("evaluation", evaluationText(result), record);
   return log_->addEvaluation(record);
@@ -333,33 +345,28 @@ Status Trainer::loop() {
   return {};
 }
 
-Status Trainer::train(const Print &print, const std::function<int()> &signal) {
+Status Trainer::train(const Print &print, const std::function<int()> &signal, const Terminal &terminal) {
   std::time_t now = std::time(nullptr);
   Json header = headerJson(facts_, timestamp(now));
-  print_ = print;
+  screen_ = Screen(print, terminal);
+  progress_ = Progress(facts_.options.max_iters, facts_.options.eval_interval);
+  started_ = Clock::now();
   signal_ = signal;
   Result<std::unique_ptr<RunLog>> log = RunLog::create(facts_.options.out_dir, now, header);
   if (!log.ok())
     return log.status();
   log_ = std::move(*log);
-  show("start", startupText(facts_) + "Log    " + log_->path() + "\n\n", header);
+  show("start", startupText(facts_, terminal.color) + "\nLog    " + log_->path() + "\n\n", header);
 
   Status status = loop();
-  Json metadata = {
+  Json ending = {
       {"exit_code", status.ok() ? (signal() ? 128 + signal() : 0) : static_cast<int>(status.code())},
       {"error", status.ok() ? Json() : Json(status.message())},
       {"signal", signal() ? Json(signal()) : Json()}};
-  Status written = log_->finish(metadata);
+  Status written = log_->finish(ending);
   Json summary = log_->summary();
-  auto number = [&](const char *key, const char *pattern) {
-    return summary[key].is_number() ? format(pattern, summary[key].get<double>()) : std::string("-");
-  };
-  show("end",
-       "\nDone   " + number("total_iterations", "%.0f") + " logged iterations │ final loss " +
-           number("final_train_loss", "%.4f") + " │ best val loss " + number("best_val_loss", "%.4f") +
-           " │ " + number("avg_time_ms", "%.1f") + " ms and " + number("avg_mfu", "%.2f") +
-           "% MFU on average\n",
-       {{"summary", summary}});
+  show("end", endText(summary), {{"summary", summary}});
+  screen_.removeLine();
   return status.ok() ? written : status;
 }
 

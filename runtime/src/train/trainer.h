@@ -5,10 +5,13 @@
 #include "data/dataset.h"
 #include "device/device.h"
 #include "loader/step_file.h"
+#include "report/progress.h"
 #include "report/report.h"
 #include "report/run_log.h"
+#include "report/terminal.h"
 #include "train/options.h"
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -26,10 +29,11 @@ public:
   // printed yet.
   static Result<std::unique_ptr<Trainer>> create(const Command &command);
 
-  using Print = std::function<void(const std::string &)>;
+  using Print = Screen::Print;
   // Reports, trains and logs until max_iters, an error, or a signal; `signal`
   // is read once per entry and is the number of the signal received, or 0.
-  Status train(const Print &print, const std::function<int()> &signal);
+  // `terminal` is where `print` goes.
+  Status train(const Print &print, const std::function<int()> &signal, const Terminal &terminal = {});
 
   const RunFacts &facts() const { return facts_; }
   const std::string &logPath() const { return log_->path(); }
@@ -64,6 +68,8 @@ private:
   Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
   Status evaluate(int64_t iteration);
   void show(const char *event, const std::string &text, const nlohmann::ordered_json &record);
+  // On a terminal a line that is written over.
+  void showProgress(double loss);
 
   StepFile step_;
   data::TokenDataset dataset_;
@@ -72,7 +78,9 @@ private:
   RunFacts facts_;
 
   // Of the run under way.
-  Print print_;
+  Screen screen_;
+  Progress progress_;
+  std::chrono::steady_clock::time_point started_;
   std::function<int()> signal_;
   std::deque<Pending> pending_;
   double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration

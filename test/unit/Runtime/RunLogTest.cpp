@@ -45,6 +45,7 @@ TEST(RunLog, CompleteAfterEveryRecord) {
     ASSERT_EQ(now["eval_steps"].size(), static_cast<size_t>((i + 1) / 10));
     ASSERT_EQ(now["summary"]["total_iterations"], i + 1);
   }
+  EXPECT_EQ((*log)->bestValIteration(), 49);
   ASSERT_TRUE((*log)->finish({{"exit_code", 0}}).ok());
   std::string path = (*log)->path();
   log->reset();
@@ -56,7 +57,11 @@ TEST(RunLog, CompleteAfterEveryRecord) {
   EXPECT_EQ(end["summary"]["best_val_loss"], 2.0 - 0.49);
   EXPECT_EQ(end["summary"]["avg_time_ms"], 10.0);
   EXPECT_EQ(end["summary"]["avg_mfu"], 50.0);
+  EXPECT_EQ(end["summary"]["best_val_iter"], 49);
   EXPECT_EQ(end["metadata"]["exit_code"], 0);
+  ASSERT_EQ(end["training_iterations"].size(), 50u);
+  for (int64_t i = 0; i < 50; ++i)
+    EXPECT_EQ(end["training_iterations"][static_cast<size_t>(i)], record(i));
   EXPECT_TRUE(end["end_time"].is_string());
   // Only the document and its lines remain.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.file("a/b")), {}), 2);
@@ -110,5 +115,46 @@ TEST(RunLog, ValidWhenKilled) {
     ASSERT_TRUE(log.is_object()) << "round " << round;
     seen = log["training_iterations"].size();
     EXPECT_EQ(log["summary"]["total_iterations"], seen);
+  }
+}
+
+// Records of a megabyte in all, so that the end copies in several pieces.
+TEST(RunLog, EndKeepsWhatWasLoggedBefore) {
+  TempFolder folder;
+  Json metadata = {{"plan", {{"buffers", {{{"name", "a"}}, {{"name", "b"}}}}}}, {"exit_code", nullptr}};
+  auto log = RunLog::create(folder.path(), 0, {{"config", nullptr}, {"metadata", metadata}});
+  ASSERT_TRUE(log.ok());
+  EXPECT_EQ(parse((*log)->path())["metadata"], metadata);
+  for (int64_t i = 0; i < 5000; ++i)
+    ASSERT_TRUE((*log)->addIteration(record(i)).ok());
+  ASSERT_TRUE((*log)->finish({{"exit_code", 143}, {"error", std::string(1000, 'e')}}).ok());
+  Json end = parse((*log)->path());
+  ASSERT_EQ(end["training_iterations"].size(), 5000u);
+  for (int64_t i = 0; i < 5000; ++i)
+    ASSERT_EQ(end["training_iterations"][static_cast<size_t>(i)], record(i));
+  EXPECT_EQ(end["metadata"]["exit_code"], 143);
+  EXPECT_EQ(end["metadata"]["plan"], metadata["plan"]);
+}
+
+TEST(RunLog, ValidWhenKilledAtTheEnd) {
+  // A child begins and ends one log after the other until it is killed.
+  for (int round = 0; round < 10; ++round) {
+    TempFolder folder;
+    pid_t child = ::fork();
+    if (child == 0) {
+      const Json padding = std::string(100000, 'x');
+      for (int n = 0; n < 90; ++n) {
+        auto log = RunLog::create(folder.path(), 0, Json::object({{"config", padding}}));
+        if (!log.ok() || !(*log)->addIteration(record(n)).ok() || !(*log)->finish({{"exit_code", 0}}).ok())
+          break;
+      }
+      ::_exit(1);
+    }
+    ::usleep(static_cast<useconds_t>(3000 + 1717 * round));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    for (const auto &entry : std::filesystem::directory_iterator(folder.path()))
+      if (std::string name = entry.path().filename(); name[0] != '.' && entry.path().extension() == ".json")
+        ASSERT_TRUE(parse(entry.path()).is_object()) << name;
   }
 }

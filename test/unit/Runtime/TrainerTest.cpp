@@ -19,7 +19,8 @@ struct ToyRun {
   std::string output;
   Json log;
 
-  explicit ToyRun(std::vector<std::string> arguments, int signalAfter = -1, int signalNumber = 0) {
+  explicit ToyRun(std::vector<std::string> arguments, int signalAfter = -1, int signalNumber = 0,
+                  Terminal terminal = {}) {
     std::vector<uint16_t> tokens(4000);
     for (size_t i = 1; i < tokens.size(); ++i)
       tokens[i] = i % 50 == 0 ? static_cast<uint16_t>(i / 50 % 16)
@@ -47,7 +48,7 @@ struct ToyRun {
           output += text;
           ++printed;
         },
-        [&] { return signalAfter >= 0 && printed > signalAfter ? signalNumber : 0; });
+        [&] { return signalAfter >= 0 && printed > signalAfter ? signalNumber : 0; }, terminal);
     std::ifstream file((*trainer)->logPath());
     log = Json::parse(file, nullptr, false);
   }
@@ -108,6 +109,85 @@ TEST(Trainer, FiguresAgreeWithEachOther) {
   ToyRun none({"--max_iters=1", "--gradient_log_interval=0"});
   EXPECT_TRUE(none.log["training_iterations"][0]["gradients"].is_null());
   EXPECT_MENTIONS(run.output, "toy-bigram");
+}
+
+TEST(Trainer, BestEvaluationSoFar) {
+  // The rate grows until training gets worse again.
+  ToyRun run({"--max_iters=60", "--eval_interval=5", "--learning_rate=3", "--schedule=constant",
+              "--warmup_iters=60", "--weight_decay=0"});
+  ASSERT_TRUE(run.status.ok()) << run.status.message();
+  double best = INFINITY;
+  Json iteration;
+  bool worse = false;
+  for (const Json &evaluation : run.log["eval_steps"]) {
+    if (evaluation["val_loss"] < best) {
+      best = evaluation["val_loss"];
+      iteration = evaluation["iter"];
+    } else {
+      worse = true;
+    }
+    EXPECT_EQ(evaluation["best_val_loss"], best);
+    EXPECT_EQ(evaluation["best_val_iter"], iteration);
+  }
+  ASSERT_TRUE(worse) << run.log["eval_steps"];
+  EXPECT_EQ(run.log["summary"]["best_val_loss"], best);
+  EXPECT_EQ(run.log["summary"]["best_val_iter"], iteration);
+  EXPECT_MENTIONS(run.output, "│ best so far");
+  EXPECT_MENTIONS(run.output, "│ best " + std::to_string(best).substr(0, 5));
+  EXPECT_MENTIONS(run.output, " at " + iteration.dump() + "\n");
+}
+
+TEST(Trainer, ProgressLine) {
+  // Not on a terminal: one line per report, nothing that only a terminal understands.
+  ToyRun file({"--max_iters=10", "--log_interval=5", "--eval_interval=0"});
+  EXPECT_MENTIONS(file.output, "Progress 1 of 10 │ 10.0% │ 0:00:00 elapsed │ 0:00:00 left\n");
+  EXPECT_MENTIONS(file.output, "Progress 10 of 10 │ 100.0%");
+  EXPECT_EQ(file.output.find('\r'), std::string::npos);
+  EXPECT_EQ(file.output.find('\033'), std::string::npos);
+  // On a terminal: a line that is removed before other text and at the end.
+  Terminal terminal{true, true, 80};
+  ToyRun screen({"--max_iters=10", "--log_interval=5", "--eval_interval=0"}, -1, 0, terminal);
+  EXPECT_MENTIONS(screen.output, "\rProgress 1 of 10 │ 10.0% │ ");
+  EXPECT_MENTIONS(screen.output, "\033[1mModel\033[0m\n");
+  EXPECT_EQ(screen.output.find("left\n"), std::string::npos);
+  size_t line = screen.output.rfind("\rProgress"), removed = screen.output.rfind("\r\033[K");
+  EXPECT_GT(removed, line);
+  for (const char *option : {"--quiet", "--json"}) {
+    ToyRun none({"--max_iters=10", option}, -1, 0, terminal);
+    EXPECT_EQ(none.output.find("\rProgress"), std::string::npos) << option;
+    EXPECT_EQ(none.output.find('\033'), std::string::npos) << option;
+  }
+}
+
+TEST(Trainer, LogHasThePlanAndTheLedger) {
+  ToyRun run({"--max_iters=1"});
+  const Json &plan = run.log["metadata"]["memory_plan"];
+  EXPECT_EQ(plan["arena_bytes"], plan["arena_lower_bound"]);
+  ASSERT_EQ(plan["entries"].size(), 4u);
+  EXPECT_EQ(plan["entries"][1], Json({{"name", "micro"}, {"num_commands", 6}}));
+  ASSERT_EQ(plan["buffers"].size(), 16u);
+  EXPECT_EQ(plan["buffers"][0], Json({{"name", "lm_head.weight"},
+                                      {"kind", "param"},
+                                      {"offset", 0},
+                                      {"bytes", 1024},
+                                      {"entry", nullptr},
+                                      {"begin", nullptr},
+                                      {"end", nullptr}}));
+  const Json &logits = plan["buffers"][14];
+  EXPECT_EQ(logits["name"], "logits");
+  EXPECT_EQ(logits["kind"], "activation");
+  EXPECT_EQ(logits["entry"], "micro");
+  EXPECT_EQ(logits["begin"], 1);
+  EXPECT_EQ(logits["end"], 5);
+  EXPECT_EQ(run.log["metadata"]["flops"],
+            Json::parse(R"([{"name": "lm_head", "op": "linear", "full": 8192, "causal": 8192},
+                            {"name": "lm_head", "op": "linear_vjp", "full": 16384, "causal": 16384}])"));
+  const Json &theory = run.log["startup_info"]["theory"];
+  EXPECT_EQ(theory["flops_by_group"], Json::parse(R"([{"group": "logits", "full": 1536, "causal": 1536}])"));
+  uint64_t bytes = 0;
+  for (const Json &part : theory["memory_by_part"])
+    bytes += part["bytes"].get<uint64_t>();
+  EXPECT_EQ(plan["arena_bytes"], bytes);
 }
 
 TEST(Trainer, RepeatsToTheBitWithAnyThreads) {
