@@ -278,10 +278,9 @@ static Run readDocument(Fields &fields, const Json &log) {
     run.tokensPerSecond = *run.tokensPerIteration / *run.timeMs * 1e3;
 
   const Json &metadata = fields.object(log, "metadata", "");
-  if (Figure code = fields.number(metadata, "exit_code", "metadata."))
-    run.exitCode = static_cast<int64_t>(*code);
-  if (Figure number = fields.number(metadata, "signal", "metadata."))
-    run.signal = static_cast<int64_t>(*number);
+  for (auto [key, field] : {std::pair("exit_code", &Run::exitCode), std::pair("signal", &Run::signal)})
+    if (Figure number = fields.number(metadata, key, "metadata."); number && std::fabs(*number) < 1e9)
+      run.*field = static_cast<int64_t>(*number);
   run.error = fields.text(metadata, "error", "metadata.");
   if (const Json &plan = fields.object(metadata, "memory_plan", "metadata."); !plan.empty())
     run.plan = readPlan(fields, plan);

@@ -43,6 +43,8 @@ void sortRuns(std::vector<Run> &runs, const std::string &key) {
   });
 }
 
+static std::string countText(Figure count);
+
 static std::string dataOf(const Run &run) {
   if (run.dataset.empty())
     return "";
@@ -50,7 +52,7 @@ static std::string dataOf(const Run &run) {
   if (!run.tokenizer.empty())
     out += " by " + run.tokenizer;
   if (run.vocabulary)
-    out += ", vocabulary " + withCommas(static_cast<uint64_t>(*run.vocabulary));
+    out += ", vocabulary " + countText(run.vocabulary);
   return out;
 }
 
@@ -182,7 +184,11 @@ static std::string timeText(Figure ms) {
   return ms ? format("%.*f", *ms < 10 ? 2 : *ms < 1000 ? 1 : 0, *ms) : "-";
 }
 static std::string countText(Figure count) {
-  return count ? withCommas(static_cast<uint64_t>(std::llround(*count))) : "-";
+  if (!count)
+    return "-";
+  // A log can hold any number; only these fit.
+  return *count >= 0 && *count < 9e15 ? withCommas(static_cast<uint64_t>(std::llround(*count)))
+                                      : format("%.3g", *count);
 }
 static std::string parametersText(Figure count) {
   if (!count)

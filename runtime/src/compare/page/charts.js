@@ -142,7 +142,8 @@ function rangeOf(card, lines, from, to) {
 
 function tickText(card, values) {
   if (card.format) return values.map((v) => (v === null ? "" : v === 0 ? "0" : card.format(v)));
-  return values.map((v) => (v === null ? "" : Math.abs(v) >= 10000 ? prefixed(v) : String(Number(v.toPrecision(6)))));
+  // A logarithmic axis begins where its range does, at no round number.
+  return values.map((v) => (v === null ? "" : Math.abs(v) >= 10000 ? prefixed(v) : String(Number(v.toPrecision(card.log ? 3 : 6)))));
 }
 
 function cardText(card, value) {
