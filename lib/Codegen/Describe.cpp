@@ -7,6 +7,7 @@
 
 #include "Cpu/Emitters.h"
 #include "EmitPhase.h"
+#include "txc/Codegen/GpuBuilder.h"
 
 using namespace mlir;
 
@@ -38,9 +39,20 @@ static LogicalResult checkKernel(step::KernelOp kernel) {
   return success();
 }
 
-FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const CpuTarget &target) {
+FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const Target &anyTarget) {
   if (failed(checkKernel(kernel)))
     return failure();
+  if (anyTarget.isGpu()) {
+    FailureOr<GpuShape> gpu = describeGpuKernel(kernel, *anyTarget.gpu);
+    if (failed(gpu))
+      return failure();
+    KernelShape shape;
+    for (const GpuPhase &phase : gpu->phases)
+      shape.blocks.push_back(phase.grid[0] * phase.grid[1] * phase.grid[2]);
+    shape.workspaceBytes = gpu->workspaceBytes;
+    return shape;
+  }
+  const CpuTarget &target = *anyTarget.cpu;
   if (isFlat(kernel))
     return describeFlat(kernel, target);
   KernelBody body(kernel);

@@ -10,7 +10,11 @@
 //    an ELF object to memory.
 // 3. Attach the object as step.object; empty the kernels.
 //
-// Guarantees: one step.object; no tx op is left; same input, same bytes.
+// For a GPU the functions are nvvm.kernels, the code is PTX and what ptxas makes
+// of it, and step.image takes the place of step.object (Gpu/EmitGpuKernels.cpp).
+//
+// Guarantees: one step.object or step.image; no tx op is left; same input, same
+// bytes.
 //
 // Not done: sharing code between kernels that differ in their shapes only.
 //
@@ -33,34 +37,6 @@ namespace txc::codegen {
 
 namespace {
 
-/// Where an op of a kernel says its site in the counter-based generator.
-constexpr const char *siteName = "site";
-
-/// The sites of a kernel's ops, each once, in order of appearance.
-SmallVector<int32_t> sitesOf(step::KernelOp kernel) {
-  llvm::SmallSetVector<int32_t, 4> sites;
-  kernel.walk([&](Operation *op) {
-    if (auto site = op->getAttrOfType<IntegerAttr>(siteName))
-      sites.insert(static_cast<int32_t>(site.getInt()));
-  });
-  return sites.takeVector();
-}
-
-/// The same for kernels that differ only in their names and sites.
-std::string fingerprint(step::KernelOp kernel, ArrayRef<int32_t> sites) {
-  OwningOpRef<step::KernelOp> copy(cast<step::KernelOp>(kernel->clone()));
-  copy->setSymName("");
-  Type i32 = IntegerType::get(kernel.getContext(), 32);
-  copy->walk([&](Operation *op) {
-    if (auto site = op->getAttrOfType<IntegerAttr>(siteName))
-      op->setAttr(siteName, IntegerAttr::get(i32, llvm::find(sites, static_cast<int32_t>(site.getInt())) -
-                                                      sites.begin()));
-  });
-  std::string text;
-  llvm::raw_string_ostream(text) << copy.get();
-  return text;
-}
-
 /// A function with the arguments of txc_cpu_kernel_fn, then `extra` of i32, and
 /// an empty block.
 func::FuncOp createFunction(OpBuilder &builder, step::KernelOp kernel, const Twine &name, size_t extra = 0) {
@@ -78,7 +54,8 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
 
   void getDependentDialects(DialectRegistry &registry) const override { registerLowering(registry); }
 
-  LogicalResult buildFunctions(ModuleOp kernels, const CpuTarget &target) {
+  LogicalResult buildFunctions(ModuleOp kernels, const Target &anyTarget) {
+    const CpuTarget &target = *anyTarget.cpu;
     OpBuilder builder = OpBuilder::atBlockEnd(kernels.getBody());
     auto build = [&](step::KernelOp kernel, int64_t phase, const Twine &name, ArrayRef<int32_t> sites) {
       builder.setInsertionPointToEnd(kernels.getBody());
@@ -87,7 +64,6 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
         function->setAttr(CpuBuilder::sitesName, builder.getDenseI32ArrayAttr(sites));
       LogicalResult result = emitPhase(function, kernel, phase, target);
       function->removeAttr(CpuBuilder::sitesName);
-      ++numFunctions;
       return succeeded(result) ? function : func::FuncOp();
     };
 
@@ -102,7 +78,7 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
       }
     llvm::StringMap<SmallVector<func::FuncOp>> shared;
     for (auto kernel : getOperation().getOps<step::KernelOp>()) {
-      FailureOr<KernelShape> shape = describeKernel(kernel, target);
+      FailureOr<KernelShape> shape = describeKernel(kernel, anyTarget);
       if (failed(shape))
         return failure();
       if (kernel.getBlocks() != ArrayRef<int64_t>(shape->blocks) ||
@@ -111,7 +87,7 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
                                     << "] and workspaces [" << kernel.getWorkspace() << "], but "
                                     << target.level << " takes [" << ArrayRef<int64_t>(shape->blocks)
                                     << "] and [" << ArrayRef<int64_t>(shape->workspaceBytes)
-                                    << "]; plan and codegen must be given the same --cpu";
+                                    << "]; plan and codegen must be given the same target";
       StringRef group = groupOf.lookup(kernel);
       bool isShared = !group.empty() && groups[group].size() > 1;
       SmallVector<int32_t> sites = isShared ? sitesOf(kernel) : SmallVector<int32_t>();
@@ -145,11 +121,18 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
     return success();
   }
 
+  static void emptyKernels(step::ProgramOp program) {
+    for (auto kernel : program.getOps<step::KernelOp>()) {
+      kernel.getBody().dropAllReferences();
+      kernel.getBody().getBlocks().clear();
+    }
+  }
+
   void runOnOperation() override {
     step::ProgramOp program = getOperation();
     std::string error;
-    FailureOr<CpuTarget> target = getCpuTarget(cpu, error);
-    if (failed(target)) {
+    FailureOr<Target> found = getTarget(target, error);
+    if (failed(found)) {
       program.emitError() << error;
       return signalPassFailure();
     }
@@ -157,21 +140,25 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
       program.emitError() << "emit is '" << emit << "', expected object, mlir, llvm or asm";
       return signalPassFailure();
     }
-    auto existing = program.getOps<step::ObjectOp>();
-    if (!existing.empty()) {
-      (*existing.begin()).emitOpError() << "is there already; the kernels were compiled before";
-      return signalPassFailure();
-    }
+    for (Operation &op : program.getBody().front())
+      if (isa<step::ObjectOp, step::ImageOp>(op)) {
+        op.emitOpError() << "is there already; the kernels were compiled before";
+        return signalPassFailure();
+      }
 
     OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
     auto kernels = builder.create<ModuleOp>(program.getLoc(), program.getSymName());
+    const CpuTarget *cpu = found->isGpu() ? nullptr : &*found->cpu;
     auto finish = [&](bool ok) {
       if (!ok)
         signalPassFailure();
       kernels.erase();
     };
-    if (failed(buildFunctions(kernels, *target)))
+    GpuFunctions gpuFunctions;
+    if (failed(cpu ? buildFunctions(kernels, *found)
+                   : buildGpuFunctions(program, kernels, *found->gpu, gpuFunctions)))
       return finish(false);
+    numFunctions = llvm::range_size(kernels.getOps<FunctionOpInterface>());
     if (emit == "mlir")
       return;
     if (failed(lowerToLLVM(kernels)))
@@ -179,7 +166,21 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
     if (emit == "llvm")
       return;
     llvm::SmallVector<char, 0> bytes;
-    if (failed(compileToObject(kernels, *target, emit == "asm", bytes)))
+    if (!cpu) {
+      if (failed(compileToPtx(kernels, *found->gpu, bytes)))
+        return finish(false);
+      if (emit == "asm") {
+        llvm::errs() << StringRef(bytes.data(), bytes.size());
+        return finish(true);
+      }
+      if (failed(
+              attachImage(program, *found->gpu, gpuFunctions, StringRef(bytes.data(), bytes.size()), ptxas)))
+        return finish(false);
+      numBytes = bytes.size();
+      emptyKernels(program);
+      return finish(true);
+    }
+    if (failed(compileToObject(kernels, *cpu, emit == "asm", bytes)))
       return finish(false);
     StringRef code(bytes.data(), bytes.size());
     if (emit == "asm") {
@@ -187,11 +188,8 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
       return finish(true);
     }
     numBytes = code.size();
-    builder.create<step::ObjectOp>(program.getLoc(), target->level, code);
-    for (auto kernel : program.getOps<step::KernelOp>()) {
-      kernel.getBody().dropAllReferences();
-      kernel.getBody().getBlocks().clear();
-    }
+    builder.create<step::ObjectOp>(program.getLoc(), cpu->level, code);
+    emptyKernels(program);
     finish(true);
   }
 };
@@ -201,7 +199,7 @@ struct EmitKernels : impl::EmitKernelsBase<EmitKernels> {
 void buildPipeline(OpPassManager &pm, const Options &options) {
   OpPassManager &programs = pm.nest<step::ProgramOp>();
   EmitKernelsOptions emit;
-  emit.cpu = options.cpu;
+  emit.target = options.target;
   programs.addPass(createEmitKernels(emit));
   programs.addPass(createVerifyCodegen());
 }

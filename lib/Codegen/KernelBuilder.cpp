@@ -373,27 +373,24 @@ KernelBuilder::Generator KernelBuilder::generator(Value hyperPointer) {
 }
 
 /// The two words of the products of all lanes of `a` with a constant.
-static std::pair<Value, Value> multiplyWide(KernelBuilder &b, Value a, uint32_t factor) {
-  Type wide = b.getI64Type();
-  int64_t n = KernelBuilder::lanesOf(a.getType());
+std::pair<Value, Value> KernelBuilder::multiplyWide(Value a, uint32_t factor) {
+  Type wide = getI64Type();
+  int64_t n = lanesOf(a.getType());
   if (n % 2) {
-    Value w = b.extendTo(a, wide);
-    Value product = b.mul(w, b.intConstant(w, factor));
-    Value high = b.create<arith::ShRUIOp>(product, b.intConstant(product, 32));
-    return {b.truncTo(product, b.getI32Type()), b.truncTo(high, b.getI32Type())};
+    Value w = extendTo(a, wide);
+    Value product = mul(w, intConstant(w, factor));
+    Value high = create<arith::ShRUIOp>(product, intConstant(product, 32));
+    return {truncTo(product, getI32Type()), truncTo(high, getI32Type())};
   }
   // Even and odd lanes apart, each as 64-bit lanes: a 32 x 32 -> 64 multiplication.
-  Value pairs = b.create<LLVM::BitcastOp>(KernelBuilder::shaped(wide, n / 2), a);
-  Value c = b.intConstant(pairs, factor), low32 = b.intConstant(pairs, 0xffffffff);
-  Value shift = b.intConstant(pairs, 32),
-        high32 = b.intConstant(pairs, static_cast<int64_t>(0xffffffff00000000));
-  Value even = b.mul(b.create<arith::AndIOp>(pairs, low32), c);
-  Value odd = b.mul(b.create<arith::ShRUIOp>(pairs, shift), c);
-  Value low =
-      b.create<arith::OrIOp>(b.create<arith::AndIOp>(even, low32), b.create<arith::ShLIOp>(odd, shift));
-  Value high =
-      b.create<arith::OrIOp>(b.create<arith::ShRUIOp>(even, shift), b.create<arith::AndIOp>(odd, high32));
-  return {b.create<LLVM::BitcastOp>(a.getType(), low), b.create<LLVM::BitcastOp>(a.getType(), high)};
+  Value pairs = create<LLVM::BitcastOp>(shaped(wide, n / 2), a);
+  Value c = intConstant(pairs, factor), low32 = intConstant(pairs, 0xffffffff);
+  Value shift = intConstant(pairs, 32), high32 = intConstant(pairs, static_cast<int64_t>(0xffffffff00000000));
+  Value even = mul(create<arith::AndIOp>(pairs, low32), c);
+  Value odd = mul(create<arith::ShRUIOp>(pairs, shift), c);
+  Value low = create<arith::OrIOp>(create<arith::AndIOp>(even, low32), create<arith::ShLIOp>(odd, shift));
+  Value high = create<arith::OrIOp>(create<arith::ShRUIOp>(even, shift), create<arith::AndIOp>(odd, high32));
+  return {create<LLVM::BitcastOp>(a.getType(), low), create<LLVM::BitcastOp>(a.getType(), high)};
 }
 
 std::array<Value, 4> KernelBuilder::philox(std::array<Value, 4> counter, Value keyLo, Value keyHi) {
@@ -404,8 +401,8 @@ std::array<Value, 4> KernelBuilder::philox(std::array<Value, 4> counter, Value k
       keyLo = add(keyLo, i32(0x9E3779B9));
       keyHi = add(keyHi, i32(0xBB67AE85));
     }
-    auto [low0, high0] = multiplyWide(*this, counter[0], 0xD2511F53);
-    auto [low1, high1] = multiplyWide(*this, counter[2], 0xCD9E8D57);
+    auto [low0, high0] = multiplyWide(counter[0], 0xD2511F53);
+    auto [low1, high1] = multiplyWide(counter[2], 0xCD9E8D57);
     Value word0 = create<arith::XOrIOp>(create<arith::XOrIOp>(high1, counter[1]), spread(keyLo));
     Value word2 = create<arith::XOrIOp>(create<arith::XOrIOp>(high0, counter[3]), spread(keyHi));
     counter = {word0, low1, word2, low0};

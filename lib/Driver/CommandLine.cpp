@@ -9,6 +9,7 @@
 
 #include "CommandLine.h"
 
+#include "txc/Codegen/Target.h"
 #include "txc/Import/Options.h"
 #include "txc/Manual/Manual.h"
 #include "txc/Support/Version.h"
@@ -16,6 +17,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 
 using namespace llvm;
@@ -32,7 +34,8 @@ struct OwnOption {
 };
 const OwnOption ownOptions[] = {
     {"output", "o", "FILE", "Where to write; - is standard output.", "step.so", true, false},
-    {"target", "", "auto|cpu", "What step.so runs on; auto is this machine's best.", "auto", true, true},
+    {"target", "", "auto|cpu|sm_80|sm_86|sm_89|sm_90a", "What step.so runs on; auto is this machine's best.",
+     "auto", true, true},
     {"cpu", "", "x86-64-v3|x86-64-v4", "Level of the CPU.", "this machine's", true, true},
     {"emit", "", "STAGE", "Stop after this stage and write its program.", "link: step.so", true, false},
     {"from", "", "STAGE", "The input is what --emit=STAGE wrote, edited or not; go on from there.", "", true,
@@ -165,8 +168,9 @@ bool Parser::parseOwnOption(StringRef name, std::optional<StringRef> value, bool
   } else if (name == "dump-stages") {
     line.dumpStages = value->str();
   } else if (name == "target") {
-    if (*value != "auto" && *value != "cpu" && *value != "sm_80" && *value != "sm_90a")
-      return fail("--target: found " + import::quoteValue(*value) + "; expected auto, cpu, sm_80 or sm_90a");
+    if (*value != "auto" && *value != "cpu" && !codegen::getGpuTarget(*value))
+      return fail("--target: found " + import::quoteValue(*value) + "; expected auto, cpu, " +
+                  llvm::join(codegen::getGpuNames(), ", "));
     line.target = value->str();
   } else if (name == "cpu") {
     if (*value != "x86-64-v3" && *value != "x86-64-v4")

@@ -147,7 +147,7 @@ void printDiagnostic(Diagnostic &diagnostic) {
 //===----------------------------------------------------------------------===//
 
 // Settles `auto` and refuses what has no code behind it yet.
-LogicalResult checkSupported(const CommandLine &line, import::Spec &spec) {
+LogicalResult checkSupported(const codegen::Target &target, import::Spec &spec) {
   auto notBuilt = [](const Twine &what, StringRef expected) {
     error() << what << " is not built yet in this version; expected " << expected << '\n';
     return failure();
@@ -160,17 +160,32 @@ LogicalResult checkSupported(const CommandLine &line, import::Spec &spec) {
     return notBuilt("recompute: true", "false");
   if (spec.attention_backend == import::AttentionBackend::Manual)
     return notBuilt("attention_backend: manual", "auto or generated");
-  if (spec.dtype == import::DType::BFloat16)
+  if (spec.dtype == import::DType::BFloat16 && !target.isGpu())
     return notBuilt("dtype: bfloat16 on the CPU", "auto or float32");
-  spec.dtype = import::DType::Float32;
+  if (spec.dtype == import::DType::Auto)
+    spec.dtype = target.isGpu() ? import::DType::BFloat16 : import::DType::Float32;
   return success();
 }
 
-LogicalResult checkTarget(const CommandLine &line) {
-  if (line.target == "auto" || line.target == "cpu")
-    return success();
-  error() << "--target=" << line.target << " is not built yet in this version; expected auto or cpu\n";
-  return failure();
+/// What --target and --cpu ask for; `auto` is this machine's GPU, else its CPU.
+FailureOr<codegen::Target> findTarget(const CommandLine &line) {
+  std::string name = line.target;
+  if (name == "auto") {
+    std::string gpu = line.cpu.empty() ? codegen::findHostGpu() : "";
+    name = gpu.empty() ? "cpu" : gpu;
+  }
+  if (name == "cpu") {
+    name = line.cpu;
+  } else if (!line.cpu.empty()) {
+    error() << "--cpu=" << line.cpu << " counts only with --target=cpu, found --target=" << line.target
+            << '\n';
+    return failure();
+  }
+  std::string message;
+  FailureOr<codegen::Target> target = codegen::getTarget(name, message);
+  if (failed(target))
+    error() << message << '\n';
+  return target;
 }
 
 //===----------------------------------------------------------------------===//
@@ -187,7 +202,7 @@ struct Session {
   }
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
-  codegen::CpuTarget cpu;
+  codegen::Target target;
 };
 
 // The folders in which a spec is found by its name alone: the user's, and that of
@@ -251,7 +266,7 @@ ExitCode loadModule(const CommandLine &line, Session &session) {
   case import::LoadStatus::Ok:
     break;
   }
-  if (failed(checkSupported(line, spec)))
+  if (failed(checkSupported(session.target, spec)))
     return BadInput;
   session.module = import::importSpec(session.context, spec);
   return Ok;
@@ -274,7 +289,7 @@ LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
     return failure();
   pm.enableTiming(timingScope);
   pipeline::Options options;
-  options.cpu = session.cpu.level;
+  options.target = session.target.isa().str();
   for (const pipeline::StageInfo &info : pipeline::getStages()) {
     if (info.stage > last || info.stage == Stage::Link)
       break;
@@ -295,15 +310,10 @@ LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
 }
 
 ExitCode setUp(const CommandLine &line, Session &session) {
-  if (failed(checkTarget(line)))
+  FailureOr<codegen::Target> target = findTarget(line);
+  if (failed(target))
     return BadInput;
-  std::string message;
-  FailureOr<codegen::CpuTarget> cpu = codegen::getCpuTarget(line.cpu, message);
-  if (failed(cpu)) {
-    error() << message << '\n';
-    return BadInput;
-  }
-  session.cpu = *cpu;
+  session.target = *target;
   return loadModule(line, session);
 }
 
@@ -392,7 +402,7 @@ ExitCode explain(const CommandLine &line) {
     error() << line.input << ": the plan stage made no step.program\n";
     return BadInput;
   }
-  return printResult(line, cost::describeModule(*session.module, program, "cpu:" + session.cpu.level));
+  return printResult(line, cost::describeModule(*session.module, program, session.target.name()));
 }
 
 } // namespace

@@ -45,13 +45,13 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   case Stage::Shard:
     return shard::buildPipeline(pm, options.mesh);
   case Stage::Codegen:
-    return codegen::buildPipeline(pm, {options.cpu});
+    return codegen::buildPipeline(pm, {options.target});
   case Stage::Link:
     return;
   case Stage::Fuse:
     return fuse::buildPipeline(pm);
   case Stage::Plan:
-    return plan::buildPipeline(pm, options.cpu);
+    return plan::buildPipeline(pm, options.target);
   }
 }
 

@@ -27,14 +27,14 @@ struct SizeWorkspaces : impl::SizeWorkspacesBase<SizeWorkspaces> {
 
   void runOnOperation() override {
     std::string error;
-    FailureOr<codegen::CpuTarget> target = codegen::getCpuTarget(cpu, error);
-    if (failed(target)) {
+    FailureOr<codegen::Target> found = codegen::getTarget(target, error);
+    if (failed(found)) {
       getOperation().emitError() << error;
       return signalPassFailure();
     }
     for (auto program : getOperation().getOps<step::ProgramOp>()) {
       for (auto kernel : program.getOps<step::KernelOp>()) {
-        FailureOr<codegen::KernelShape> shape = codegen::describeKernel(kernel, *target);
+        FailureOr<codegen::KernelShape> shape = codegen::describeKernel(kernel, *found);
         if (failed(shape))
           return signalPassFailure();
         kernel.setBlocks(shape->blocks);

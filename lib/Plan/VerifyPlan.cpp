@@ -118,9 +118,9 @@ struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
 };
 } // namespace
 
-void buildPipeline(OpPassManager &pm, StringRef cpu) {
+void buildPipeline(OpPassManager &pm, StringRef target) {
   pm.addPass(createBuildProgram());
-  pm.addPass(createSizeWorkspaces({cpu.str()}));
+  pm.addPass(createSizeWorkspaces({target.str()}));
   pm.addPass(createAssignOffsets());
   pm.addPass(createVerifyPlan());
 }

@@ -1,9 +1,9 @@
-// RUN: tx-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v4}))'
-// RUN: not tx-opt %s --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v2}))' 2>&1 | FileCheck %s
+// RUN: tx-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v4}))'
+// RUN: not tx-opt %s --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v2}))' 2>&1 | FileCheck %s
 // CHECK: unknown CPU level 'x86-64-v2', expected x86-64-v3 or x86-64-v4
 
 step.program @wrong_cut {
-  // expected-error @+1 {{was planned with blocks [7] and workspaces [], but x86-64-v4 takes [1] and []; plan and codegen must be given the same --cpu}}
+  // expected-error @+1 {{was planned with blocks [7] and workspaces [], but x86-64-v4 takes [1] and []; plan and codegen must be given the same target}}
   step.kernel @add "row_wise" inplace [0] blocks [7] {
   ^bb0(%x: tensor<2x3x40xf32>, %y: tensor<2x3x40xf32>):
     %r = tx.add %x, %y : tensor<2x3x40xf32>

@@ -1,7 +1,7 @@
-// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v4 emit=mlir}))' | FileCheck %s
-// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v3 emit=llvm}))' | FileCheck %s --check-prefix=V3
-// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v4}))' -o %t.1
-// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{cpu=x86-64-v4}))' -o %t.2
+// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v4 emit=mlir}))' | FileCheck %s
+// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v3 emit=llvm}))' | FileCheck %s --check-prefix=V3
+// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v4}))' -o %t.1
+// RUN: tx-opt %s --split-input-file --pass-pipeline='builtin.module(step.program(tx-codegen-emit-kernels{target=x86-64-v4}))' -o %t.2
 // RUN: cmp %t.1 %t.2
 // RUN: FileCheck %s --check-prefix=OBJECT < %t.1
 

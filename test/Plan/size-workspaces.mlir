@@ -1,7 +1,7 @@
-// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=cpu=x86-64-v3 | FileCheck %s
-// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=cpu=x86-64-v3 -o %t
-// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=cpu=x86-64-v4 | diff %t -
-// RUN: not tx-opt %s --split-input-file --tx-plan-size-workspaces=cpu=x86-64-v2 2>&1 | FileCheck %s --check-prefix=CPU
+// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=target=x86-64-v3 | FileCheck %s
+// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=target=x86-64-v3 -o %t
+// RUN: tx-opt %s --split-input-file --verify-diagnostics --tx-plan-size-workspaces=target=x86-64-v4 | diff %t -
+// RUN: not tx-opt %s --split-input-file --tx-plan-size-workspaces=target=x86-64-v2 2>&1 | FileCheck %s --check-prefix=CPU
 
 // The level must be one that codegen knows. The cut of these kernels is the same
 // for both that are: it is of the kernel, and so are its results.

@@ -1,14 +1,18 @@
-//===- Kernel.h - From a step.kernel to a function of machine code ---------===//
+//===- Kernel.h - From a step.kernel to functions of machine code ----------===//
 //
-// Every kernel phase becomes one function of type txc_cpu_kernel_fn:
+// On the CPU every kernel phase becomes one function of type txc_cpu_kernel_fn:
 //     (%arena: !llvm.ptr, %offsets: !llvm.ptr, %begin: i64, %end: i64)
 // `offsets` holds one arena offset (u64) per launch argument. The function does
 // blocks [begin, end) of the phase.
+//
+// On a GPU it becomes one kernel; its parameters are its tensor maps, one
+// address per launch argument, and the sites of its dropout (GpuBuilder.h).
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_CODEGEN_KERNEL_H
 #define TXC_CODEGEN_KERNEL_H
 
+#include "txc/Codegen/Target.h"
 #include "txc/Dialect/Step/Step.h"
 #include "txc/Dialect/Tx/Tx.h"
 
@@ -16,24 +20,13 @@
 
 namespace txc::codegen {
 
-/// What kernels need to know of the machine that they run on.
-struct CpuTarget {
-  std::string level = "x86-64-v4"; ///< also LLVM's -mcpu; x86-64-v3 or x86-64-v4
-  int64_t vectorBytes = 64;        ///< width of a vector register
-  int64_t floatLanes() const { return vectorBytes / 4; }
-};
-
-/// The target of that name, "" being this machine's level; an error message
-/// for anything below x86-64-v3 or unknown.
-mlir::FailureOr<CpuTarget> getCpuTarget(llvm::StringRef level, std::string &error);
-
 /// How a kernel is cut into blocks and what scratch memory it asks for. Depends
 /// on the kernel only, never on the number of threads, so that results do not.
 struct KernelShape {
   llvm::SmallVector<int64_t, 2> blocks;         ///< per phase
   llvm::SmallVector<int64_t, 2> workspaceBytes; ///< per workspace
 };
-mlir::FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const CpuTarget &target);
+mlir::FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const Target &target);
 
 /// Emit the body of one phase into `function`, whose entry block has the four
 /// arguments above and no terminator yet (emit the func.return too).

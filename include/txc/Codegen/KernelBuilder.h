@@ -83,7 +83,7 @@ public:
   Value fadd(Value a, Value b);
   Value fsub(Value a, Value b);
   Value fmul(Value a, Value b);
-  Value fdiv(Value a, Value b);
+  virtual Value fdiv(Value a, Value b);
   Value fneg(Value a);
   Value fma(Value a, Value b, Value c); ///< a * b + c, rounded once
   Value fmax(Value a, Value b);         ///< a > b ? a : b, so b if either is NaN
@@ -170,6 +170,9 @@ public:
 
 protected:
   KernelBuilder(mlir::Operation *function, int64_t lanes);
+
+  /// The low and the high words of a * factor.
+  virtual std::pair<Value, Value> multiplyWide(Value a, uint32_t factor);
 
 private:
   Value foldReduce(Value vector, llvm::function_ref<Value(Value, Value)> combine);

@@ -14,7 +14,7 @@ namespace txc::codegen {
 #include "txc/Codegen/Passes.h.inc"
 
 struct Options {
-  std::string cpu; ///< x86-64-v3 or x86-64-v4; empty: this machine's level
+  std::string target; ///< as getTarget takes it
 };
 
 /// From a planned step.program to one with machine code for every kernel.

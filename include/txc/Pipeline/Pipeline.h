@@ -29,7 +29,7 @@ llvm::StringRef getWord(Stage stage);
 
 /// What the stages need to know beyond the module.
 struct Options {
-  std::string cpu; ///< x86-64-v3 or x86-64-v4; empty: this machine's
+  std::string target; ///< as codegen::getTarget takes it
   std::string mesh = "dp:1";
 };
 

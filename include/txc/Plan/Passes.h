@@ -16,7 +16,7 @@ namespace txc::plan {
 #include "txc/Plan/Passes.h.inc"
 
 /// From kernels on tensors to a step.program in which every byte has its place.
-void buildPipeline(mlir::OpPassManager &pm, llvm::StringRef cpu);
+void buildPipeline(mlir::OpPassManager &pm, llvm::StringRef target);
 } // namespace txc::plan
 
 #endif // TXC_PLAN_PASSES_H

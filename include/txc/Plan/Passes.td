@@ -10,7 +10,7 @@ def SizeWorkspaces : Pass<"tx-plan-size-workspaces", "::mlir::ModuleOp"> {
   let summary = "Cut kernels into blocks and give launches their workspaces";
   let dependentDialects = ["::txc::step::StepDialect"];
   let options = [
-    Option<"cpu", "cpu", "std::string", "\"\"",
+    Option<"target", "target", "std::string", "\"\"",
            "x86-64-v3 or x86-64-v4; empty: the level of this machine">
   ];
 }

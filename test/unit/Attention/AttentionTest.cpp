@@ -130,7 +130,7 @@ class Compiled {
 public:
   Compiled(const Case &c, const std::string &level) : c(c) {
     std::string error;
-    FailureOr<codegen::CpuTarget> found = codegen::getCpuTarget(level, error);
+    FailureOr<codegen::Target> found = codegen::getTarget(level, error);
     if (failed(found)) {
       ADD_FAILURE() << error;
       return;
@@ -181,7 +181,7 @@ private:
       (kernel.getSymName() == "forward" ? forwardShape : backwardShape) = *shape;
     });
     PassManager pm(&context);
-    codegen::buildPipeline(pm, {target.level});
+    codegen::buildPipeline(pm, {target.isa().str()});
     ASSERT_TRUE(succeeded(pm.run(*module)));
     module->walk([&](step::ObjectOp object) {
       engine = llvm::cantFail(llvm::orc::LLJITBuilder().create());
@@ -192,7 +192,7 @@ private:
   }
 
   Case c;
-  codegen::CpuTarget target;
+  codegen::Target target;
   MLIRContext context;
   std::unique_ptr<llvm::orc::LLJIT> engine;
 };

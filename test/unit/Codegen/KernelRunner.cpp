@@ -33,7 +33,7 @@ KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) 
     return found;
   };
   std::string message;
-  auto target = codegen::getCpuTarget(level, message);
+  auto target = codegen::getTarget(level, message);
   if (failed(target)) {
     error = message;
     return;
@@ -57,7 +57,7 @@ KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) 
 
   PassManager pm(ctx.get());
   codegen::Options options;
-  options.cpu = level;
+  options.target = level;
   codegen::buildPipeline(pm, options);
   if (failed(pm.run(*module)))
     return;

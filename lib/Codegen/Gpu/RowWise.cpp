@@ -1,0 +1,480 @@
+//===- RowWise.cpp - Row-wise kernels on a GPU -----------------------------===//
+//
+// A row belongs to one warp if it is narrow, else to one block. Each thread has
+// the chunks thread, thread + T, thread + 2 T, ... of the row, `lanes` adjacent
+// columns each: one 16-byte access for bf16. Chunks of a row that fits stay in
+// registers from the first reduction to the last store, so every input is read
+// once; wider rows (logits) are read again by each loop, from the L2 cache.
+//
+// - Reductions: lanes, then shuffles, then shared memory between warps, always in
+//   the same order.
+// - All values of a row are computed before the first is stored, so a result may
+//   share an operand's buffer.
+// - Sums over rows: a grid of fixed size, whatever the machine; each row's owner
+//   adds up its rows in registers and writes one row of partial sums; a second
+//   phase adds those in order. No atomics, so equal on every run.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../RowWise/RowKernel.h"
+#include "Emitters.h"
+
+#include <map>
+
+using namespace mlir;
+
+namespace txc::codegen::gpu {
+
+static constexpr int64_t warpSize = GpuBuilder::warpSize;
+static constexpr int64_t warpsPerBlock = 4;       ///< where each has a row of its own
+static constexpr int64_t chunksPerThread = 4;     ///< wished for
+static constexpr int64_t mostChunksPerThread = 8; ///< that stay in registers
+static constexpr int64_t mostThreads = 512;
+
+namespace {
+
+/// A chunk of a row that may lie beyond its end.
+struct GpuChunk : Chunk {
+  GpuChunk(Value column, int64_t lanes, Value active) : Chunk(column, lanes), active(active) {}
+  Value active; ///< null: always
+};
+
+/// How rows are spread over threads; depends on the kernel and the architecture.
+struct RowPlan : RowLayout {
+  RowPlan(const KernelBody &body, const GpuTarget &target);
+
+  int64_t lanes = 8;
+  int64_t threads = warpSize; ///< that share a row
+  int64_t rowsPerBlock = 1;
+  int64_t blocks = 1;
+  bool looped = false;       ///< rows do not fit into registers
+  bool needsBarrier = false; ///< threads read what others will overwrite
+  int64_t pinnedBytes = 0;   ///< of shared memory, for computed rows that are read out of order
+  int64_t blockThreads() const { return threads * rowsPerBlock; }
+  int64_t groups() const { return blocks * rowsPerBlock; }
+  int64_t chunksOf(int64_t base) const { return ceilDiv(base, lanes * threads); }
+};
+
+/// Whether a value has a row or column shape.
+bool hasColumns(tx::RowAccess access) {
+  return access != tx::RowAccess::RowScalar && access != tx::RowAccess::Scalar;
+}
+
+RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(body) {
+  int64_t widest = 0;
+  auto see = [&](int64_t width) {
+    int64_t base = baseOf(width);
+    widest = std::max(widest, base);
+    while (base % lanes)
+      lanes /= 2;
+  };
+  for (Operation &op : body.block->without_terminator()) {
+    if (!isa<tx::RowWiseOpInterface>(op))
+      continue;
+    for (OpOperand &operand : op.getOpOperands())
+      if (accessOf(operand) == tx::RowAccess::Row)
+        see(widthOf(operand.get()));
+    for (OpResult result : op.getResults())
+      if (hasColumns(accessOf(result)))
+        see(widthOf(result));
+    if (auto rope = dyn_cast<tx::RopeOp>(op)) {
+      needsBarrier = true;
+      if (int64_t n = ropeLanes(rope, lanes))
+        lanes = std::min(lanes, n);
+      if (!isa<BlockArgument>(rope.getInput()))
+        pinnedBytes += widthOf(rope.getInput()) * 4;
+    }
+    if (auto loss = dyn_cast<tx::CrossEntropyOp>(op)) {
+      needsBarrier = true;
+      if (!isa<BlockArgument>(loss.getLogits()))
+        pinnedBytes += widthOf(loss.getLogits()) * 4;
+    }
+  }
+  int64_t chunks = widest / lanes;
+  if (chunks <= warpSize * chunksPerThread) {
+    rowsPerBlock = warpsPerBlock;
+  } else {
+    threads = std::min(mostThreads, ceilDiv(chunks, warpSize * chunksPerThread) * warpSize);
+    looped = columnSums.empty() && chunksOf(widest) > mostChunksPerThread;
+  }
+  pinnedBytes *= rowsPerBlock;
+  blocks = ceilDiv(std::max<int64_t>(rows, 1), rowsPerBlock);
+  if (!columnSums.empty())
+    blocks = std::min(blocks, 4 * target.multiprocessors);
+}
+
+class GpuRowKernel : public RowKernel {
+public:
+  GpuRowKernel(GpuBuilder &builder, const KernelBody &body, const RowPlan &plan)
+      : RowKernel(builder, body, plan), b(builder), plan(plan) {}
+
+  LogicalResult emitRows();
+
+  RowMemory inMemory(Value value) override;
+  SmallVector<Value>
+  reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
+         llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) override;
+
+private:
+  using ChunkBody = llvm::function_ref<void(GpuChunk &, SmallVectorImpl<Value> &carried)>;
+
+  GpuChunk makeChunk(int64_t base, Value first, bool mayEnd);
+  /// Visits this thread's chunks of columns [0, base).
+  SmallVector<Value> forChunks(int64_t base, ValueRange init, ChunkBody body);
+  void whereActive(const GpuChunk &chunk, llvm::function_ref<void()> work);
+  void waitForRow() { plan.rowsPerBlock > 1 ? b.warpBarrier() : b.barrier(); }
+  void storeResults();
+  SmallVector<Value> zeroSums();
+  SmallVector<Value> addSums(ValueRange old);
+  void storeSums(ValueRange sums);
+
+  GpuBuilder &b;
+  const RowPlan &plan;
+  Value threadInRow; ///< i64
+  Value group;       ///< number of this row's owner, i64
+  Value pinned;      ///< shared memory
+  int64_t pinnedSoFar = 0;
+  std::map<int64_t, SmallVector<GpuChunk>> kept; ///< chunks of the current row, by base
+};
+} // namespace
+
+//===-- Chunks -------------------------------------------------------------===//
+
+GpuChunk GpuRowKernel::makeChunk(int64_t base, Value first, bool mayEnd) {
+  Value column = b.mul(b.add(first, threadInRow), b.i64(plan.lanes));
+  if (!mayEnd)
+    return GpuChunk(column, plan.lanes, {});
+  Value active = b.icmp(arith::CmpIPredicate::ult, column, b.i64(base));
+  // A chunk beyond the end reads the first columns and writes nothing.
+  return GpuChunk(b.select(active, column, b.i64(0)), plan.lanes, active);
+}
+
+SmallVector<Value> GpuRowKernel::forChunks(int64_t base, ValueRange init, ChunkBody chunkBody) {
+  SmallVector<Value> carried(init.begin(), init.end());
+  int64_t count = plan.chunksOf(base), perStep = plan.lanes * plan.threads;
+  if (plan.looped)
+    return b.forLoop(b.i64(0), b.i64(count * plan.threads), b.i64(plan.threads), carried,
+                     [&](Value first, ValueRange values) {
+                       SmallVector<Value> next(values.begin(), values.end());
+                       GpuChunk chunk = makeChunk(base, first, base % perStep != 0);
+                       chunkBody(chunk, next);
+                       return next;
+                     });
+  SmallVector<GpuChunk> &chunks = kept[base];
+  if (chunks.empty())
+    for (int64_t c = 0; c < count; ++c)
+      chunks.push_back(makeChunk(base, b.i64(c * plan.threads), (c + 1) * perStep > base));
+  for (GpuChunk &chunk : chunks)
+    chunkBody(chunk, carried);
+  return carried;
+}
+
+void GpuRowKernel::whereActive(const GpuChunk &chunk, llvm::function_ref<void()> work) {
+  if (chunk.active)
+    b.ifThen(chunk.active, work);
+  else
+    work();
+}
+
+SmallVector<Value>
+GpuRowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value>,
+                     llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
+  int64_t base = plan.baseOf(width);
+  SmallVector<Value> init;
+  SmallVector<GpuBuilder::Fold> kinds;
+  for (Fold fold : folds) {
+    bool isSum = fold == Fold::Sum;
+    init.push_back(b.splat(b.f32(isSum ? 0.0 : -std::numeric_limits<float>::infinity()), plan.lanes));
+    kinds.push_back(isSum ? GpuBuilder::Fold::Sum : GpuBuilder::Fold::Max);
+  }
+  SmallVector<Value> folded = forChunks(base, init, [&](GpuChunk &chunk, SmallVectorImpl<Value> &carried) {
+    for (int64_t shift = 0; shift < width; shift += base) {
+      SmallVector<Value> old(carried.begin(), carried.end());
+      for (auto [accumulator, next, before] : llvm::zip(carried, step(chunk, shift, old), old))
+        accumulator = chunk.active ? b.select(chunk.active, next, before) : next;
+    }
+  });
+  SmallVector<Value> scalars;
+  for (auto [kind, vector] : llvm::zip(kinds, folded))
+    scalars.push_back(plan.lanes == 1                 ? b.create<vector::ExtractOp>(vector, 0).getResult()
+                      : kind == GpuBuilder::Fold::Sum ? b.reduceAdd(vector)
+                                                      : b.reduceMax(vector));
+  if (plan.rowsPerBlock == 1)
+    return b.blockFold(kinds, scalars, plan.threads);
+  for (auto [kind, scalar] : llvm::zip(kinds, scalars))
+    scalar = b.warpFold(kind, scalar);
+  return scalars;
+}
+
+RowKernel::RowMemory GpuRowKernel::inMemory(Value value) {
+  if (memories.count(value))
+    return memories.lookup(value);
+  int64_t width = widthOf(value);
+  if (!pinned)
+    pinned = b.dynamicShared();
+  Value offset = b.mul(b.warp(), b.i64(plan.rowsPerBlock > 1 ? width : 0));
+  Value row = b.address(pinned, b.add(b.i64(pinnedSoFar / 4), offset), b.getF32Type());
+  pinnedSoFar += width * 4 * plan.rowsPerBlock;
+  int64_t base = plan.baseOf(width);
+  forChunks(base, {}, [&](GpuChunk &chunk, SmallVectorImpl<Value> &) {
+    for (int64_t shift = 0; shift < width; shift += base) {
+      Value v = at(value, chunk, shift);
+      whereActive(chunk, [&] { b.storeVector(v, row, b.add(chunk.column, b.i64(shift)), b.getF32Type()); });
+    }
+  });
+  waitForRow();
+  return memories[value] = {row, b.getF32Type()};
+}
+
+//===-- Rows ---------------------------------------------------------------===//
+
+LogicalResult GpuRowKernel::emitRows() {
+  if (failed(readConstants()))
+    return failure();
+  bool isWarp = plan.rowsPerBlock > 1;
+  threadInRow = isWarp ? b.lane() : b.thread();
+  group = isWarp ? b.add(b.mul(b.block(), b.i64(plan.rowsPerBlock)), b.warp()) : b.block();
+  LogicalResult result = success();
+  auto emitRow = [&](Value r) {
+    row = r;
+    kept.clear();
+    pinnedSoFar = 0;
+    result = visitRow();
+    if (succeeded(result))
+      storeResults();
+  };
+  if (plan.columnSums.empty()) {
+    if (plan.rows % plan.rowsPerBlock)
+      b.ifThen(b.icmp(arith::CmpIPredicate::ult, group, b.i64(plan.rows)), [&] { emitRow(group); });
+    else
+      emitRow(group);
+    return result;
+  }
+  // Every thread's chunks of all sums, in registers over all its rows.
+  SmallVector<Value> sums =
+      b.forLoop(group, b.i64(plan.rows), b.i64(plan.groups()), zeroSums(), [&](Value r, ValueRange old) {
+        waitForRow(); // shared memory of the row before is free
+        emitRow(r);
+        return failed(result) ? SmallVector<Value>(old.begin(), old.end()) : addSums(old);
+      });
+  kept.clear();
+  storeSums(sums);
+  return result;
+}
+
+/// Calls `work` for every column sum, chunk of its columns and shift.
+template <typename Work> static void forSums(const RowPlan &plan, Work work) {
+  for (auto [number, sum] : llvm::enumerate(plan.columnSums)) {
+    int64_t width = countOf(sum), base = plan.baseOf(width);
+    for (int64_t c = 0; c < plan.chunksOf(base); ++c)
+      for (int64_t shift = 0; shift < width; shift += base)
+        work(number, base, c, shift);
+  }
+}
+
+SmallVector<Value> GpuRowKernel::zeroSums() {
+  SmallVector<Value> zeros;
+  forSums(plan, [&](size_t, int64_t, int64_t, int64_t) { zeros.push_back(b.splat(b.f32(0), plan.lanes)); });
+  return zeros;
+}
+
+SmallVector<Value> GpuRowKernel::addSums(ValueRange old) {
+  SmallVector<Value> next;
+  forSums(plan, [&](size_t number, int64_t base, int64_t c, int64_t shift) {
+    forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {}); // makes them, if need be
+    auto *sum = llvm::find_if(columnSums, [&](auto &s) { return s.first == plan.columnSums[number]; });
+    next.push_back(b.fadd(old[next.size()], sum->second(kept[base][c], shift)));
+  });
+  return next;
+}
+
+void GpuRowKernel::storeSums(ValueRange sums) {
+  unsigned next = 0;
+  forSums(plan, [&](size_t number, int64_t base, int64_t c, int64_t shift) {
+    forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {});
+    GpuChunk &chunk = kept[base][c];
+    Value to = rowAddress(arguments[body.workspaceArgument(number)], group, plan.columnSums[number]);
+    Value value = sums[next++];
+    whereActive(chunk, [&] { b.storeVector(value, to, b.add(chunk.column, b.i64(shift)), b.getF32Type()); });
+  });
+}
+
+void GpuRowKernel::storeResults() {
+  SmallVector<unsigned> rowResults;
+  SmallVector<int64_t> bases;
+  for (auto [i, value] : llvm::enumerate(body.yield->getOperands())) {
+    if (isColumnValue(value))
+      continue;
+    if (!scalars.count(value)) {
+      rowResults.push_back(i);
+      if (int64_t base = plan.baseOf(widthOf(value)); !llvm::is_contained(bases, base))
+        bases.push_back(base);
+    }
+  }
+  struct Store {
+    Value value, pointer, column;
+    Type element;
+  };
+  auto evaluate = [&](GpuChunk &chunk, int64_t base, SmallVectorImpl<Store> &stores) {
+    for (unsigned i : rowResults) {
+      Value value = body.yield->getOperand(i);
+      if (plan.baseOf(widthOf(value)) != base)
+        continue;
+      Value pointer = rowAddress(arguments[body.resultArgument(i)], row, value);
+      for (int64_t shift = 0; shift < widthOf(value); shift += base)
+        stores.push_back(
+            {at(value, chunk, shift), pointer, b.add(chunk.column, b.i64(shift)), elementOf(value)});
+    }
+  };
+  auto write = [&](GpuChunk &chunk, ArrayRef<Store> stores) {
+    whereActive(chunk, [&] {
+      for (const Store &s : stores)
+        b.storeVector(s.value, s.pointer, s.column, s.element);
+    });
+  };
+  auto writeScalars = [&] {
+    SmallVector<unsigned> results;
+    for (auto [i, value] : llvm::enumerate(body.yield->getOperands()))
+      if (!isColumnValue(value) && scalars.count(value))
+        results.push_back(i);
+    if (!results.empty())
+      b.ifThen(b.icmp(arith::CmpIPredicate::eq, threadInRow, b.i64(0)), [&] {
+        for (unsigned i : results)
+          b.store(scalars.lookup(body.yield->getOperand(i)), arguments[body.resultArgument(i)], row);
+      });
+  };
+  if (plan.looped) {
+    if (plan.needsBarrier)
+      waitForRow();
+    for (int64_t base : bases)
+      forChunks(base, {}, [&](GpuChunk &chunk, SmallVectorImpl<Value> &) {
+        SmallVector<Store> stores;
+        evaluate(chunk, base, stores);
+        write(chunk, stores);
+      });
+    return writeScalars();
+  }
+  // Everything is computed before the first store.
+  SmallVector<std::pair<GpuChunk *, SmallVector<Store>>> work;
+  for (int64_t base : bases)
+    forChunks(base, {}, [&](GpuChunk &chunk, SmallVectorImpl<Value> &) {
+      work.push_back({&chunk, {}});
+      evaluate(chunk, base, work.back().second);
+    });
+  // Sums over rows read operands too.
+  if (!plan.columnSums.empty())
+    forSums(plan, [&](size_t number, int64_t base, int64_t c, int64_t shift) {
+      forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {});
+      auto *sum = llvm::find_if(columnSums, [&](auto &s) { return s.first == plan.columnSums[number]; });
+      sum->second(kept[base][c], shift); // caches what it loads
+    });
+  if (plan.needsBarrier)
+    waitForRow();
+  for (auto &[chunk, stores] : work)
+    write(*chunk, stores);
+  writeScalars();
+}
+
+//===-- The second phase ---------------------------------------------------===//
+
+static constexpr int64_t columnsPerBlock = warpSize, slices = 16;
+
+/// Adds up this block's columns of one result: a thread sums every 16th row of
+/// one column, then the first warp adds the 16 sums.
+static void emitColumnResult(GpuBuilder &b, const KernelBody &body, const RowPlan &plan, unsigned number,
+                             Value blockInResult) {
+  Value value = body.yield->getOperand(number);
+  int64_t n = countOf(value);
+  Value column = b.add(b.mul(blockInResult, b.i64(columnsPerBlock)), b.lane());
+  Value active = b.icmp(arith::CmpIPredicate::ult, column, b.i64(n));
+  Value safe = b.select(active, column, b.i64(0));
+  DenseMap<Value, Value> totals;
+  Type f32 = b.getF32Type();
+  for (auto [i, sum] : llvm::enumerate(plan.columnSums)) {
+    if (countOf(sum) != n)
+      continue;
+    Value partial = b.argument(body.workspaceArgument(i));
+    // Four chains of additions, so that loads overlap.
+    constexpr int64_t unroll = 4;
+    SmallVector<Value> zeros(unroll, b.f32(0));
+    SmallVector<Value> sums = b.forLoop(
+        b.warp(), b.i64(plan.groups()), b.i64(slices * unroll), zeros, [&](Value g, ValueRange old) {
+          SmallVector<Value> next;
+          for (int64_t u = 0; u < unroll; ++u) {
+            Value at = b.add(g, b.i64(u * slices));
+            Value inside = b.icmp(arith::CmpIPredicate::ult, at, b.i64(plan.groups()));
+            Value index = b.add(b.mul(b.select(inside, at, g), b.i64(n)), safe);
+            next.push_back(b.fadd(old[u], b.select(inside, b.load(partial, index, f32), b.f32(0))));
+          }
+          return next;
+        });
+    Value own = b.fadd(b.fadd(sums[0], sums[1]), b.fadd(sums[2], sums[3]));
+    Value memory = b.shared(slices * columnsPerBlock * 4);
+    b.store(own, memory, b.thread());
+    b.barrier();
+    Value total = b.load(memory, b.lane(), f32);
+    for (int64_t s = 1; s < slices; ++s)
+      total = b.fadd(total, b.load(memory, b.add(b.lane(), b.i64(s * columnsPerBlock)), f32));
+    totals[sum] = total;
+  }
+  std::function<Value(Value)> evaluate = [&](Value v) -> Value {
+    if (Value total = totals.lookup(v))
+      return total;
+    if (auto argument = dyn_cast<BlockArgument>(v))
+      return b.load(b.argument(argument.getArgNumber()), safe, f32);
+    auto add = v.getDefiningOp<tx::AddOp>();
+    return b.fadd(evaluate(add.getLhs()), evaluate(add.getRhs()));
+  };
+  Value first = b.icmp(arith::CmpIPredicate::eq, b.warp(), b.i64(0));
+  b.ifThen(b.create<arith::AndIOp>(first, active),
+           [&] { b.store(evaluate(value), b.argument(body.resultArgument(number)), column); });
+}
+
+static void emitColumnResults(GpuBuilder &b, const KernelBody &body, const RowPlan &plan) {
+  int64_t first = 0;
+  for (unsigned number : plan.columnResults) {
+    int64_t blocks = ceilDiv(countOf(body.yield->getOperand(number)), columnsPerBlock);
+    Value from = b.sub(b.block(), b.i64(first));
+    b.ifThen(b.icmp(arith::CmpIPredicate::ult, from, b.i64(blocks)),
+             [&] { emitColumnResult(b, body, plan, number, from); });
+    first += blocks;
+  }
+}
+
+//===-- Entry points -------------------------------------------------------===//
+
+GpuShape describeRowWise(const KernelBody &body, const GpuTarget &target) {
+  RowPlan plan(body, target);
+  GpuShape shape;
+  GpuPhase rows;
+  rows.grid[0] = plan.blocks;
+  rows.block[0] = plan.blockThreads();
+  rows.shared = plan.pinnedBytes;
+  shape.phases.push_back(rows);
+  if (plan.columnResults.empty())
+    return shape;
+  GpuPhase columns;
+  columns.grid[0] = 0;
+  for (unsigned result : plan.columnResults)
+    columns.grid[0] += ceilDiv(countOf(body.yield->getOperand(result)), columnsPerBlock);
+  columns.block[0] = slices * columnsPerBlock;
+  shape.phases.push_back(columns);
+  for (OpResult sum : plan.columnSums)
+    shape.workspaceBytes.push_back(plan.groups() * countOf(sum) * 4);
+  return shape;
+}
+
+LogicalResult emitRowWise(GpuBuilder &b, const KernelBody &body, int64_t phase) {
+  RowPlan plan(body, b.target);
+  if (plan.looped && !body.block->getOps<tx::RopeOp>().empty())
+    return body.kernel->emitOpError() << "rotates rows that are too wide for a block's registers";
+  if (phase == 1) {
+    emitColumnResults(b, body, plan);
+  } else if (failed(GpuRowKernel(b, body, plan).emitRows())) {
+    return failure();
+  }
+  b.finish();
+  return success();
+}
+
+} // namespace txc::codegen::gpu
