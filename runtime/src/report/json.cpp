@@ -84,9 +84,9 @@ static Json theoryJson(const RunFacts &facts) {
 
 // The words that txc's metadata uses.
 static const char *kindName(uint32_t kind) {
-  constexpr std::array<const char *, 12> names = {"param",  "grad",       "moment1",   "moment2",
-                                                  "tokens", "targets",    "hyper",     "loss",
-                                                  "stats",  "activation", "workspace", "compute"};
+  constexpr std::array<const char *, 16> names = {
+      "param", "grad",       "moment1",   "moment2", "tokens", "targets",       "hyper",        "loss",
+      "stats", "activation", "workspace", "compute", "cache",  "decode_tokens", "decode_state", "logits"};
   return kind < names.size() ? names[kind] : "unknown";
 }
 

@@ -7,9 +7,12 @@ const plan = { run: -1, range: null, boxes: [], hovered: null, canvas: null, dra
 const kindNames = {
   param: "weights", grad: "gradients", moment1: "first moments", moment2: "second moments", activation: "activations",
   workspace: "workspaces", tokens: "tokens", targets: "targets", hyper: "hyperparameters", loss: "loss", stats: "statistics",
+  compute: "weights in bf16", cache: "keys and values", decode_tokens: "tokens to decode", decode_state: "state of decoding",
+  logits: "logits",
 };
-const kindColors = { tokens: "kind-input", targets: "kind-input", hyper: "kind-input", loss: "kind-result", stats: "kind-result" };
-const ownColors = new Set(["param", "grad", "moment1", "moment2", "activation", "workspace"]);
+const kindColors = { tokens: "kind-input", targets: "kind-input", hyper: "kind-input", loss: "kind-result", stats: "kind-result",
+  decode_tokens: "kind-input", decode_state: "kind-input", logits: "kind-result" };
+const ownColors = new Set(["param", "grad", "moment1", "moment2", "activation", "workspace", "compute", "cache"]);
 const kindColor = (kind) => kindColors[kind] ?? (ownColors.has(kind) ? `kind-${kind}` : "kind-other");
 
 // A plan as objects, with what is worked out once: the order of the entries, the
