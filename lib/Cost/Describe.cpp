@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "txc/Cost/Describe.h"
+#include "txc/Cost/Theory.h"
 
 #include "txc/Dialect/Tx/Tx.h"
 #include "txc/Import/Options.h"
@@ -272,6 +273,20 @@ void printLine(llvm::raw_ostream &os, StringRef label, const Twine &value) {
   os << "  " << llvm::left_justify(label, 28) << value << '\n';
 }
 
+void printTheory(const json::Object &description, llvm::raw_ostream &os) {
+  llvm::SmallVector<GpuTheory> rows = getTheory(description);
+  if (rows.empty())
+    return;
+  os << "\nTheory, " << getPrecision(description) << ", dense (configs/gpus.yaml)\n  "
+     << llvm::left_justify("GPU", 26) << llvm::right_justify("peak", 16)
+     << llvm::right_justify("tokens/s at 50% MFU", 22) << llvm::right_justify("memory", 10) << '\n';
+  for (const GpuTheory &row : rows)
+    os << "  " << llvm::left_justify(row.gpu, 26) << llvm::format("%9.1f TFLOP/s", row.peakTflops)
+       << llvm::right_justify(grouped(static_cast<int64_t>(row.halfPeakRate)), 22)
+       << llvm::format("%7.0f GB", row.memoryBytes / 1e9) << (row.fits ? "" : "  too small for the arena")
+       << '\n';
+}
+
 void printEntries(const json::Object &description, llvm::raw_ostream &os) {
   const json::Array *entries = description.getArray("entries");
   if (!entries)
@@ -404,6 +419,7 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
       printLine(os, "  " + kind, grouped(bytes) + (shares ? " bytes, places shared" : " bytes"));
     }
   }
+  printTheory(description, os);
   if (const json::Object *config = description.getObject("config"))
     printConfig(*config, os);
   printEntries(description, os);

@@ -14,6 +14,7 @@
 
 #include "txc/Codegen/Kernel.h"
 #include "txc/Cost/Describe.h"
+#include "txc/Cost/Theory.h"
 #include "txc/Import/ImportSpec.h"
 #include "txc/Import/Options.h"
 #include "txc/Link/Link.h"
@@ -350,11 +351,14 @@ ExitCode compile(const CommandLine &line) {
   return succeeded(write(line.output, [&](raw_ostream &os) { os << *bytes; })) ? Ok : BadInput;
 }
 
-ExitCode printResult(const CommandLine &line, const llvm::json::Object &description) {
-  if (line.json)
-    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(llvm::json::Object(description))) << '\n';
-  else
+ExitCode printResult(const CommandLine &line, llvm::json::Object description) {
+  // Not in step.so: the table of GPUs may grow after it was compiled.
+  if (line.json) {
+    description["theory"] = cost::describeTheory(description);
+    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(description))) << '\n';
+  } else {
     cost::printDescription(description, llvm::outs());
+  }
   return Ok;
 }
 
@@ -376,7 +380,7 @@ ExitCode explainFile(const CommandLine &line, llvm::MemoryBufferRef buffer) {
     error() << line.input << ": its metadata is not a JSON object; compile it again\n";
     return BadInput;
   }
-  return printResult(line, *value->getAsObject());
+  return printResult(line, std::move(*value->getAsObject()));
 }
 
 ExitCode explain(const CommandLine &line) {
