@@ -114,6 +114,7 @@ public:
   SmallVector<Value>
   reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
          llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) override;
+  Value logSumExp(Value value) override;
 
 private:
   using ChunkBody = llvm::function_ref<void(GpuChunk &, SmallVectorImpl<Value> &carried)>;
@@ -204,6 +205,36 @@ GpuRowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value>,
   for (auto [kind, scalar] : llvm::zip(kinds, scalars))
     scalar = b.warpFold(kind, scalar);
   return scalars;
+}
+
+// One pass over the row: each thread keeps the largest value so far and the sum of
+// exponentials relative to it, which it rescales once per chunk.
+Value GpuRowKernel::logSumExp(Value value) {
+  Value infinity = b.f32(std::numeric_limits<float>::infinity());
+  SmallVector<Value> init = {b.fneg(infinity), b.f32(0)};
+  int64_t width = widthOf(value);
+  SmallVector<Value> own =
+      forChunks(plan.baseOf(width), init, [&](GpuChunk &chunk, SmallVectorImpl<Value> &carried) {
+        for (int64_t shift = 0; shift < width; shift += plan.baseOf(width)) {
+          Value x = at(value, chunk, shift), oldMax = carried[0], oldSum = carried[1];
+          Value largest = plan.lanes == 1 ? b.create<vector::ExtractOp>(x, 0).getResult() : b.reduceMax(x);
+          Value max = b.fmax(oldMax, largest);
+          Value terms = b.exp(b.fsub(x, b.splat(max, plan.lanes)));
+          Value added =
+              plan.lanes == 1 ? b.create<vector::ExtractOp>(terms, 0).getResult() : b.reduceAdd(terms);
+          Value sum = b.fma(oldSum, b.exp(b.fsub(oldMax, max)), added);
+          carried[0] = chunk.active ? b.select(chunk.active, max, oldMax) : max;
+          carried[1] = chunk.active ? b.select(chunk.active, sum, oldSum) : sum;
+        }
+      });
+  auto foldRow = [&](GpuBuilder::Fold kind, Value scalar) {
+    return plan.rowsPerBlock == 1 ? b.blockFold(kind, scalar, plan.threads)[0] : b.warpFold(kind, scalar);
+  };
+  Value max = foldRow(GpuBuilder::Fold::Max, own[0]);
+  // A thread without a chunk has the sum 0 relative to minus infinity.
+  Value scaled = b.fmul(own[1], b.exp(b.fsub(own[0], max)));
+  Value sum = foldRow(GpuBuilder::Fold::Sum, scaled);
+  return b.fadd(b.log(sum), max);
 }
 
 RowKernel::RowMemory GpuRowKernel::inMemory(Value value) {

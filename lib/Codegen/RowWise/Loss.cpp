@@ -12,26 +12,28 @@ using namespace mlir;
 
 namespace txc::codegen {
 
-using Fold = RowKernel::Fold;
-
 /// True if the target of the row is ignored.
 static Value isIgnored(KernelBuilder &b, Value target, int64_t ignoreIndex) {
   return b.icmp(arith::CmpIPredicate::eq, target, b.i32(ignoreIndex));
 }
 
+Value RowKernel::logSumExp(Value value) {
+  int64_t n = widthOf(value);
+  Value max =
+      reduce(n, Fold::Max, value, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
+        return {b.fmax(old[0], at(value, chunk, shift))};
+      })[0];
+  Value sum =
+      reduce(n, Fold::Sum, value, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
+        return {b.fadd(old[0], b.exp(b.fsub(at(value, chunk, shift), spread(max, chunk))))};
+      })[0];
+  return b.fadd(b.log(sum), max);
+}
+
 LogicalResult emit(RowKernel &k, tx::CrossEntropyOp op) {
   KernelBuilder &b = k.b;
   Value logits = op.getLogits();
-  int64_t n = widthOf(logits);
-  Value max =
-      k.reduce(n, Fold::Max, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
-        return {b.fmax(old[0], k.at(logits, chunk, shift))};
-      })[0];
-  Value sum =
-      k.reduce(n, Fold::Sum, logits, [&](Chunk &chunk, int64_t shift, ValueRange old) -> SmallVector<Value> {
-        return {b.fadd(old[0], b.exp(b.fsub(k.at(logits, chunk, shift), k.spread(max, chunk))))};
-      })[0];
-  Value lse = b.fadd(b.log(sum), max);
+  Value lse = k.logSumExp(logits);
   Value target = k.scalar(op.getTargets());
   Value ignored = isIgnored(b, target, op.getIgnoreIndex());
   Value index = b.create<arith::ExtSIOp>(b.getI64Type(), b.select(ignored, b.i32(0), target));

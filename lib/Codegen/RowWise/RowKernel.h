@@ -101,6 +101,9 @@ public:
   reduce(int64_t width, llvm::ArrayRef<Fold> folds, llvm::ArrayRef<Value> again,
          llvm::function_ref<llvm::SmallVector<Value>(Chunk &, int64_t shift, mlir::ValueRange)> step) = 0;
 
+  /// log(sum(exp(row))), a scalar.
+  virtual Value logSumExp(Value value);
+
 protected:
   RowKernel(KernelBuilder &builder, const KernelBody &body, const RowLayout &layout);
 
