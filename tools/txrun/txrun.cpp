@@ -46,6 +46,8 @@ int main(int argc, char **argv) {
   txc::Result<std::unique_ptr<txc::Trainer>> trainer = txc::Trainer::create(*command);
   if (!trainer.ok())
     return fail(trainer.status());
+  for (const std::string &warning : (*trainer)->device().info().warnings)
+    std::fprintf(stderr, "txrun: warning: %s\n", warning.c_str());
   std::signal(SIGINT, receiveSignal);
   std::signal(SIGTERM, receiveSignal);
   auto print = [](const std::string &text) {

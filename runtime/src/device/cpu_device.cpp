@@ -48,7 +48,7 @@ DeviceMemory CpuDevice::memory() {
   return {process.residentBytes, process.peakBytes, arena_.bytes()};
 }
 
-PeakRate CpuDevice::measurePeak() {
+PeakRate CpuDevice::peakRate() {
   const int size = MatrixProducts::kPeakSize, depth = MatrixProducts::kPeakDepth;
   return {products_.measurePeak(),
           format("measured: fp32 matrix product [%d, %d] x [%d, %d]", size, depth, depth, size)};

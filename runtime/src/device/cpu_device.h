@@ -25,7 +25,7 @@ public:
 
   const DeviceInfo &info() const override { return info_; }
   DeviceMemory memory() override;
-  PeakRate measurePeak() override;
+  PeakRate peakRate() override;
   int runsAhead() const override { return 0; }
 
   Result<char *> stage(const txc_buffer_t &buffer) override { return arena_.data() + buffer.offset; }

@@ -42,18 +42,20 @@ struct DeviceInfo {
   int multiprocessors = 0;  // 0 on a CPU
   int threads = 1;          // of a CPU
   std::string library;      // what multiplies matrices
+  std::vector<std::string> warnings;
 };
 
 struct DeviceMemory {
-  uint64_t inUseBytes = 0;    // by this process
+  uint64_t inUseBytes = 0;    // by this process; on a GPU all that it took after its context
   uint64_t peakBytes = 0;     // most that was in use
   uint64_t reservedBytes = 0; // the arena, as planned
+  uint64_t deviceBytes = 0;   // of a GPU, in use by all processes and their contexts
 };
 
 // FLOP per second that the device could reach, and what says so.
 struct PeakRate {
-  double flops = 0; // 0: unknown
-  std::string source;
+  double flops = 0;   // 0: unknown
+  std::string source; // or why it is unknown
 };
 
 // Median time of one command of an entry, see Device::profile.
@@ -79,7 +81,7 @@ public:
 
   virtual const DeviceInfo &info() const = 0;
   virtual DeviceMemory memory() = 0;
-  virtual PeakRate measurePeak() = 0;
+  virtual PeakRate peakRate() = 0;
   virtual int runsAhead() const = 0;
 
   // All of `buffer` must be written before run().

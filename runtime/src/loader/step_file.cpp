@@ -155,22 +155,16 @@ static Result<txc_note_t> checkNote(const ElfFile &elf, std::string_view bytes, 
   return note;
 }
 
-Result<txc_note_t> verifyStepBytes(std::string_view bytes, const std::string &path,
-                                   const LoadOptions &options) {
+Result<txc_note_t> verifyStepBytes(std::string_view bytes, const std::string &path) {
   Result<ElfFile> elf = ElfFile::parse(bytes, path);
   if (!elf.ok())
     return elf.status();
   Result<txc_note_t> note = checkNote(*elf, bytes, path);
   if (!note.ok())
     return note;
-  if (note->target_kind == TXC_TARGET_CUDA) {
-    if (!options.cuda)
-      return Status{Code::Device,
-                    format("%s: built for a CUDA GPU (sm_%u), this txrun has no CUDA device; compile it "
-                           "with --target=cpu to run here",
-                           path.c_str(), note->target_level)};
+  // Whether there is such a GPU is for the device to find out.
+  if (note->target_kind == TXC_TARGET_CUDA)
     return note;
-  }
   if (note->target_kind != TXC_TARGET_CPU_X86_64)
     return Status::failed(
         format("%s: built for target kind %u, this txrun knows %u (CPU) and %u (CUDA); compile it "
@@ -316,6 +310,18 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
     }
   }
 
+  for (uint32_t i = 0; i < step.num_kernels; ++i) {
+    const txc_kernel_t &k = step.kernels[i];
+    if (!k.name)
+      return fail(format("kernel %u has no name", i));
+    if (k.function && (k.image >= step.num_images || (k.num_tensor_maps > 0 && !k.tensor_maps) ||
+                       (k.num_scalars > 0 && !k.scalars)))
+      return fail(format("kernel '%s': image %u of %u, %u tensor maps, %u scalars", k.name, k.image,
+                         step.num_images, k.num_tensor_maps, k.num_scalars));
+  }
+  for (uint32_t i = 0; i < step.num_images; ++i)
+    if (!step.images[i].arch || (!step.images[i].cubin && !step.images[i].ptx))
+      return fail(format("image %u has no architecture or no code", i));
   for (uint32_t i = 0; i < step.num_entries; ++i)
     if (!step.entries[i].name || !step.entries[i].run)
       return fail(format("entry %u has no name or no function", i));
@@ -396,11 +402,11 @@ struct StepFile::Library {
   }
 };
 
-Result<StepFile> StepFile::load(const std::string &path, const LoadOptions &options) {
+Result<StepFile> StepFile::load(const std::string &path) {
   auto file = seal(path);
   if (!file.ok())
     return file.status();
-  Result<txc_note_t> note = verifyStepBytes((*file)->bytes(), path, options);
+  Result<txc_note_t> note = verifyStepBytes((*file)->bytes(), path);
   if (!note.ok())
     return note.status();
 

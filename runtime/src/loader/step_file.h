@@ -28,14 +28,9 @@
 
 namespace txc {
 
-// Targets that this process can run.
-struct LoadOptions {
-  bool cuda = false;
-};
-
 class StepFile {
 public:
-  static Result<StepFile> load(const std::string &path, const LoadOptions &options);
+  static Result<StepFile> load(const std::string &path);
 
   const std::string &path() const { return path_; }
   const txc_step_t &step() const { return *step_; }
@@ -61,8 +56,7 @@ private:
 };
 
 // Does what load() does up to step 2, and returns the note.
-Result<txc_note_t> verifyStepBytes(std::string_view bytes, const std::string &path,
-                                   const LoadOptions &options);
+Result<txc_note_t> verifyStepBytes(std::string_view bytes, const std::string &path);
 
 // The JSON metadata of a step.so, read without loading it and without asking
 // whether this machine could run it; the content hash is checked.

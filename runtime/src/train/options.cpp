@@ -176,6 +176,23 @@ const std::vector<OptionInfo> &allOptions() {
 #undef TXC_ADD_Run
     out.push_back(wholeNumber("threads", &RunOptions::threads, 1, 4096, "OMP_NUM_THREADS, else all cores",
                               "CPU threads."));
+    out.push_back(wholeNumber("device", &RunOptions::device, 0, 1023, "LOCAL_RANK, else 0",
+                              "Number of the GPU, among those that CUDA_VISIBLE_DEVICES shows."));
+    out.back().get = [](const RunOptions &options) {
+      return options.device < 0 ? Json() : Json(options.device);
+    };
+    out.push_back(
+        truth("tune", &RunOptions::tune, false,
+              "On a GPU: measure the library's algorithms for each matrix product that was not measured "
+              "before, and keep the choice in ~/.cache/txc for all later runs."));
+    out.push_back(
+        truth("graphs", &RunOptions::graphs, true,
+              "On a GPU: replay entries as CUDA graphs. For debugging, --no-graphs enqueues every command "
+              "by itself; with CUDA_LAUNCH_BLOCKING=1 in the environment an error then names its command."));
+    out.push_back(
+        wholeNumber("profile", &RunOptions::profile, 0, 1000000, "0",
+                    "Time every command over N iterations after a few to warm up, write the table to "
+                    "OUT_DIR/profile.json and stop; 0: train."));
     out.push_back(
         truth("quiet", &RunOptions::quiet, false, "Print errors only; the log is written all the same."));
     out.push_back(truth("json", &RunOptions::json, false,
@@ -232,10 +249,13 @@ Status unknownOption(const std::string &argument) {
 } // namespace
 
 Result<Command> parseCommandLine(const std::vector<std::string> &arguments) {
-  // A flag may be written as two words, `--eval_only true`.
+  // A flag may be written as two words, `--eval_only true`, and as --no-KEY.
   std::vector<std::string> words;
   for (size_t i = 0; i < arguments.size(); ++i) {
     words.push_back(arguments[i]);
+    if (arguments[i].rfind("--no-", 0) == 0 || arguments[i].rfind("--no_", 0) == 0)
+      if (const OptionInfo *option = findOption(arguments[i].substr(5)); option && option->flag)
+        words.back() = "--" + option->key + "=false";
     if (arguments[i].rfind("--", 0) == 0 && i + 1 < arguments.size()) {
       const OptionInfo *option = findOption(arguments[i].substr(2));
       if (option && option->flag && parseTruth(arguments[i + 1]).ok())

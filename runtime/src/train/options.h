@@ -46,6 +46,10 @@ struct RunOptions {
 
   // Of txrun alone.
   int64_t threads = 0;
+  int64_t device = -1; // GPU; negative: LOCAL_RANK, else the first
+  bool graphs = true;
+  bool tune = false;
+  int64_t profile = 0; // iterations; 0: train
   bool quiet = false;
   bool json = false;
   std::string dump_tensors;

@@ -19,6 +19,8 @@
 //===----------------------------------------------------------------------===//
 #include "train/trainer.h"
 
+#include "report/profile.h"
+#include "support/file.h"
 #include "support/text.h"
 #include "train/dump_tensors.h"
 #include "train/schedule.h"
@@ -32,12 +34,15 @@ namespace txc {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
+// Iterations before --profile measures: code is loaded, graphs are captured.
+static constexpr int64_t kProfileWarmUp = 3;
+
 static double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
-  Result<StepFile> step = StepFile::load(command.stepPath, {});
+  Result<StepFile> step = StepFile::load(command.stepPath);
   if (!step.ok())
     return step.status();
   Json metadata = Json::parse(step->step().metadata, nullptr, false);
@@ -58,6 +63,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
 
   DeviceOptions deviceOptions;
   deviceOptions.threads = static_cast<int>(options->threads);
+  deviceOptions.device = static_cast<int>(options->device);
+  deviceOptions.graphs = options->graphs;
+  deviceOptions.allowTf32 = options->allow_tf32;
   Result<std::unique_ptr<Device>> device = openDevice(*step, deviceOptions);
   if (!device.ok())
     return device.status();
@@ -72,7 +80,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.hardware = detectHardware();
   facts.device = trainer->device_->info();
   facts.options.threads = facts.device.threads;
-  facts.peak = trainer->device_->measurePeak();
+  facts.peak = trainer->device_->peakRate();
   facts.datasetName = facts.options.dataset;
   facts.datasetDirectory = trainer->dataset_.directory();
   facts.tokenizer = trainer->dataset_.tokenizerName();
@@ -86,7 +94,26 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
 }
 
 Status Trainer::initialize() {
-  Status status = stageHyper("init", 0, 0);
+  Status status;
+  if (facts_.options.tune) {
+    // Products are timed on what they work on in training: the time depends on it.
+    for (const char *entry : {"init", "micro"}) {
+      if (status.ok())
+        status = stageHyper(entry, 0, 0);
+      if (status.ok() && std::strcmp(entry, "micro") == 0)
+        status = stageBatch(entry, dataset_.train(), Stream::Train, 0).status();
+      if (status.ok())
+        status = device_->run(step_.entry(entry));
+    }
+    if (!status.ok())
+      return status;
+    Result<std::string> tuned = device_->tune();
+    if (!tuned.ok())
+      return tuned.status();
+    tuned_ = *tuned;
+    facts_.device = device_->info();
+  }
+  status = stageHyper("init", 0, 0);
   if (status.ok())
     status = device_->run(step_.entry("init"));
   if (status.ok() && !facts_.options.dump_tensors.empty())
@@ -325,6 +352,30 @@ Status Trainer::evaluate(int64_t iteration) {
   return log_->addEvaluation(record);
 }
 
+Status Trainer::profile() {
+  const int64_t count = facts_.options.profile;
+  int64_t iteration = 0;
+  for (; iteration < kProfileWarmUp && !signal_(); ++iteration)
+    if (Status status = submitIteration(iteration); !status.ok())
+      return status;
+  if (Status status = takeResults(0); !status.ok())
+    return status;
+  if (Status status = device_->profile(true); !status.ok())
+    return status;
+  lastEnd_.reset();
+  for (; iteration < kProfileWarmUp + count && !signal_(); ++iteration)
+    if (Status status = submitIteration(iteration); !status.ok())
+      return status;
+  if (Status status = takeResults(0); !status.ok())
+    return status;
+  const std::vector<CommandTime> times = device_->commandTimes();
+  const std::string path = facts_.options.out_dir + "/profile.json";
+  if (Status status = writeFileAtomically(path, profileJson(times, facts_).dump(1) + "\n"); !status.ok())
+    return status;
+  show("profile", profileText(times) + "Table  " + path + "\n", {{"path", path}});
+  return {};
+}
+
 Status Trainer::loop() {
   const RunOptions &options = facts_.options;
   if (options.eval_only)
@@ -358,7 +409,10 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
   log_ = std::move(*log);
   show("start", startupText(facts_, terminal.color) + "\nLog    " + log_->path() + "\n\n", header);
 
-  Status status = loop();
+  if (!tuned_.empty())
+    show("tune", "Tuned  " + tuned_ + "\n\n", {{"text", tuned_}});
+
+  Status status = facts_.options.profile > 0 ? profile() : loop();
   Json ending = {
       {"exit_code", status.ok() ? (signal() ? 128 + signal() : 0) : static_cast<int>(status.code())},
       {"error", status.ok() ? Json() : Json(status.message())},

@@ -67,6 +67,7 @@ private:
   // Mean loss over eval_iters batches; nothing if a signal came.
   Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
   Status evaluate(int64_t iteration);
+  Status profile();
   void show(const char *event, const std::string &text, const nlohmann::ordered_json &record);
   // On a terminal a line that is written over.
   void showProgress(double loss);
@@ -76,6 +77,7 @@ private:
   std::unique_ptr<Device> device_;
   std::unique_ptr<RunLog> log_;
   RunFacts facts_;
+  std::string tuned_; // what --tune did
 
   // Of the run under way.
   Screen screen_;

@@ -134,7 +134,7 @@ int64_t widest(const std::string &text) {
 } // namespace
 
 TEST(Report, StartUpTextIsCompleteAndNarrow) {
-  Result<StepFile> step = StepFile::load(TOY_DIR "/toy.so", {});
+  Result<StepFile> step = StepFile::load(TOY_DIR "/toy.so");
   ASSERT_TRUE(step.ok());
   RunFacts facts = factsOfToy(*step);
   std::string text = startupText(facts);
@@ -199,7 +199,7 @@ TEST(Report, StartUpTextIsCompleteAndNarrow) {
 }
 
 TEST(Report, IterationInTheDocumentedForm) {
-  Result<StepFile> step = StepFile::load(TOY_DIR "/toy.so", {});
+  Result<StepFile> step = StepFile::load(TOY_DIR "/toy.so");
   ASSERT_TRUE(step.ok());
   RunFacts facts = factsOfToy(*step);
   facts.flops = {6400000000, 6000000000};

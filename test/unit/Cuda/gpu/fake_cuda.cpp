@@ -1,0 +1,610 @@
+//===- fake_cuda.cpp - libcuda and libcublasLt of a GPU that does not exist ===//
+//
+// A shared library with the functions that the runtime loads of both, so that
+// tests need no GPU. Device memory is the host's, kernels are functions of the
+// host (fake_image.h), products are plain loops.
+//
+// Work is lazy: a command is done when somebody waits for it, so a host that
+// reads a result too early, or writes an input too early, gets wrong numbers.
+// The clock counts microseconds of work: 5 per kernel, 1 per copy, and for a
+// product 4 with the best algorithm and more with the others.
+//
+//===----------------------------------------------------------------------===//
+#include "fake_cuda.h"
+#include "fake_image.h"
+
+#include "device/cuda_api.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <utility>
+
+using namespace txc::cuda;
+
+namespace txc::cuda {
+struct FunctionHandle {
+  std::string name;
+  void (*run)(void **);
+};
+struct ModuleHandle {
+  const fake_image *image;
+  std::map<std::string, FunctionHandle> functions;
+};
+using Work = std::function<Result()>;
+struct GraphHandle {
+  std::vector<Work> work;
+};
+struct GraphExecHandle {
+  std::vector<Work> work;
+};
+struct StreamHandle {
+  std::deque<Work> work;
+  GraphHandle *capture = nullptr;
+};
+struct EventHandle {
+  unsigned flags;
+  uint64_t recorded = 0, done = 0;
+  double time = 0;
+  StreamHandle *stream = nullptr;
+};
+struct ContextHandle {};
+struct LtContext {};
+struct LtMatmulDescHandle {
+  int compute = 0, scale = 0;
+  int32_t transA = 0, transB = 0;
+};
+struct LtLayoutHandle {
+  int type = 0;
+  uint64_t rows = 0, columns = 0;
+  int64_t leading = 0;
+  int32_t batch = 1;
+  int64_t stride = 0;
+};
+struct LtPreferenceHandle {
+  size_t workspace = 0;
+  uint32_t reduction = 7, alignment[4] = {256, 256, 256, 256};
+};
+} // namespace txc::cuda
+
+static FakeCuda fake;
+static double microseconds;
+static Result lost; // once the GPU failed
+static int commandsDone;
+
+extern "C" __attribute__((visibility("default"))) FakeCuda *fake_cuda() { return &fake; }
+extern "C" __attribute__((visibility("default"))) void fake_cuda_reset() {
+  fake = FakeCuda();
+  microseconds = 0;
+  lost = 0;
+  commandsDone = 0;
+}
+
+// Counts the call and fails it if a test wants that.
+static Result enter(const std::string &function) {
+  int calls = ++fake.calls[function];
+  auto found = fake.fails.find(function);
+  if (found != fake.fails.end() && found->second && calls > fake.worksFirst[function])
+    return found->second;
+  return 0;
+}
+#define ENTER(function)                                                                                      \
+  if (Result result_ = enter(function); result_)                                                             \
+  return result_
+// After the GPU has failed nothing works any more.
+#define ENTER_ALIVE(function)                                                                                \
+  ENTER(function);                                                                                           \
+  if (lost)                                                                                                  \
+  return lost
+
+static Result doOne(StreamHandle *stream) {
+  Work work = std::move(stream->work.front());
+  stream->work.pop_front();
+  if (!lost && fake.failsLater && commandsDone >= fake.failsLaterAfter)
+    lost = fake.failsLater;
+  if (lost)
+    return lost;
+  ++commandsDone;
+  if (Result result = work())
+    lost = result;
+  return lost;
+}
+
+static Result enqueue(StreamHandle *stream, Work work) {
+  if (stream->capture)
+    stream->capture->work.push_back(std::move(work));
+  else
+    stream->work.push_back(std::move(work));
+  return 0;
+}
+
+static Result drain(StreamHandle *stream, EventHandle *until) {
+  if (until && !until->stream)
+    return 0;
+  StreamHandle *of = until ? until->stream : stream;
+  while (!of->work.empty() && !(until && until->done == until->recorded))
+    if (Result result = doOne(of))
+      return result;
+  return lost;
+}
+
+#define API extern "C" __attribute__((visibility("default")))
+
+//===-- Driver --------------------------------------------------------------===//
+
+API Result cuInit(unsigned) {
+  ENTER("cuInit");
+  return 0;
+}
+API Result cuDriverGetVersion(int *version) {
+  *version = fake.version;
+  return 0;
+}
+API Result cuGetErrorName(Result error, const char **text) {
+  static const std::map<Result, const char *> names = {{2, "CUDA_ERROR_OUT_OF_MEMORY"},
+                                                       {100, "CUDA_ERROR_NO_DEVICE"},
+                                                       {214, "CUDA_ERROR_ECC_UNCORRECTABLE"},
+                                                       {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+                                                       {719, "CUDA_ERROR_LAUNCH_FAILED"}};
+  auto found = names.find(error);
+  *text = found == names.end() ? nullptr : found->second;
+  return found == names.end();
+}
+API Result cuGetErrorString(Result error, const char **text) {
+  *text = "the fake driver says so";
+  return error == 1;
+}
+API Result cuDeviceGetCount(int *count) {
+  ENTER("cuDeviceGetCount");
+  *count = fake.devices;
+  return 0;
+}
+API Result cuDeviceGet(DeviceNumber *device, int ordinal) {
+  fake.calls["ordinal"] = ordinal;
+  *device = ordinal;
+  return 0;
+}
+API Result cuDeviceGetName(char *name, int length, DeviceNumber) {
+  std::snprintf(name, static_cast<size_t>(length), "%s", fake.name.c_str());
+  return 0;
+}
+API Result cuDeviceGetAttribute(int *value, int attribute, DeviceNumber) {
+  switch (attribute) {
+  case 16:
+    *value = fake.multiprocessors;
+    return 0;
+  case 75:
+    *value = fake.major;
+    return 0;
+  case 76:
+    *value = fake.minor;
+    return 0;
+  case 97:
+    *value = 232448;
+    return 0;
+  }
+  return 1;
+}
+API Result cuDeviceTotalMem_v2(size_t *bytes, DeviceNumber) {
+  *bytes = fake.totalBytes;
+  return 0;
+}
+API Result cuDevicePrimaryCtxRetain(Context *context, DeviceNumber) {
+  static ContextHandle one;
+  ENTER("cuDevicePrimaryCtxRetain");
+  *context = &one;
+  return 0;
+}
+API Result cuDevicePrimaryCtxRelease_v2(DeviceNumber) {
+  ++fake.calls["release"];
+  return 0;
+}
+API Result cuCtxSetCurrent(Context) { return 0; }
+API Result cuMemGetInfo_v2(size_t *free, size_t *total) {
+  *free = fake.freeBytes;
+  *total = fake.totalBytes;
+  return 0;
+}
+API Result cuMemAlloc_v2(Address *address, size_t bytes) {
+  ENTER_ALIVE("cuMemAlloc");
+  void *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  std::memset(memory, 0xee, bytes);
+  fake.freeBytes -= bytes;
+  *address = reinterpret_cast<Address>(memory);
+  return 0;
+}
+API Result cuMemFree_v2(Address address) {
+  ++fake.calls["cuMemFree"];
+  std::free(reinterpret_cast<void *>(address));
+  return lost;
+}
+API Result cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+  ENTER_ALIVE("cuMemHostAlloc");
+  *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  return 0;
+}
+API Result cuMemFreeHost(void *memory) {
+  ++fake.calls["cuMemFreeHost"];
+  std::free(memory);
+  return 0;
+}
+API Result cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, Stream stream) {
+  ENTER_ALIVE("cuMemcpyHtoDAsync");
+  return enqueue(stream, [=] {
+    fake.executed.push_back("copy in");
+    std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+    microseconds += 1;
+    return 0;
+  });
+}
+API Result cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, Stream stream) {
+  ENTER_ALIVE("cuMemcpyDtoHAsync");
+  return enqueue(stream, [=] {
+    fake.executed.push_back("copy out");
+    std::memcpy(to, reinterpret_cast<void *>(from), bytes);
+    microseconds += 1;
+    return 0;
+  });
+}
+API Result cuMemsetD8Async(Address to, unsigned char value, size_t count, Stream stream) {
+  ENTER_ALIVE("cuMemsetD8Async");
+  return enqueue(stream, [=] {
+    fake.executed.push_back("memset");
+    std::memset(reinterpret_cast<void *>(to), value, count);
+    microseconds += 1;
+    return 0;
+  });
+}
+API Result cuModuleLoadDataEx(Module *module, const void *image, unsigned numOptions, int *options,
+                              void **values) {
+  ENTER_ALIVE("cuModuleLoadDataEx");
+  const bool ptx = std::memcmp(image, ".version", 8) == 0;
+  if (ptx) {
+    ++fake.calls["jit"];
+    // The text has no functions; tests of it need none.
+    if (numOptions == 2 && options[0] == 5 && options[1] == 6)
+      std::snprintf(static_cast<char *>(values[0]), reinterpret_cast<size_t>(values[1]), "nothing to say");
+    *module = new ModuleHandle{nullptr, {}};
+    return 0;
+  }
+  if (std::memcmp(image, FAKE_MAGIC, 8) != 0)
+    return 200;
+  auto *fresh = new ModuleHandle{static_cast<const fake_image *>(image), {}};
+  for (const auto &function : fresh->image->functions)
+    if (function.name)
+      fresh->functions[function.name] = {function.name, function.function};
+  *module = fresh;
+  return 0;
+}
+API Result cuModuleUnload(Module module) {
+  ++fake.calls["cuModuleUnload"];
+  delete module;
+  return 0;
+}
+API Result cuModuleGetFunction(Function *function, Module module, const char *name) {
+  ENTER_ALIVE("cuModuleGetFunction");
+  if (!module->image) {
+    FunctionHandle &made = module->functions[name];
+    made = {name, [](void **) {}};
+    *function = &made;
+    return 0;
+  }
+  auto found = module->functions.find(name);
+  if (found == module->functions.end())
+    return 500;
+  *function = &found->second;
+  return 0;
+}
+API Result cuFuncSetAttribute(Function, int attribute, int value) {
+  ENTER_ALIVE("cuFuncSetAttribute");
+  fake.calls["dynamic shared"] = value;
+  return attribute == 8 ? 0 : 1;
+}
+API Result cuLaunchKernel(Function function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
+                          unsigned blockY, unsigned blockZ, unsigned sharedBytes, Stream stream,
+                          void **parameters, void **extra) {
+  ENTER_ALIVE("cuLaunchKernel");
+  if (extra)
+    return 1;
+  const unsigned grid[] = {gridX, gridY, gridZ}, block[] = {blockX, blockY, blockZ};
+  std::memcpy(fake.grid, grid, sizeof(grid));
+  std::memcpy(fake.block, block, sizeof(block));
+  fake.shared = sharedBytes;
+  return enqueue(stream, [=] {
+    fake.executed.push_back("kernel " + function->name);
+    microseconds += 5;
+    if (function->name == "broken")
+      return 700;
+    function->run(parameters);
+    return 0;
+  });
+}
+API Result cuStreamCreate(Stream *stream, unsigned flags) {
+  ENTER("cuStreamCreate");
+  *stream = new StreamHandle;
+  return flags == 1 ? 0 : 1;
+}
+API Result cuStreamDestroy_v2(Stream stream) {
+  delete stream;
+  return 0;
+}
+API Result cuStreamSynchronize(Stream stream) {
+  ENTER("cuStreamSynchronize");
+  if (stream->capture)
+    return 900;
+  return drain(stream, nullptr);
+}
+API Result cuStreamBeginCapture_v2(Stream stream, unsigned mode) {
+  ENTER_ALIVE("cuStreamBeginCapture");
+  if (stream->capture || mode != 1)
+    return 900;
+  stream->capture = new GraphHandle;
+  ++fake.capturing;
+  return 0;
+}
+API Result cuStreamEndCapture(Stream stream, Graph *graph) {
+  *graph = std::exchange(stream->capture, nullptr);
+  --fake.capturing;
+  ENTER_ALIVE("cuStreamEndCapture");
+  return 0;
+}
+API Result cuGraphInstantiateWithFlags(GraphExec *exec, Graph graph, unsigned long long) {
+  ENTER_ALIVE("cuGraphInstantiate");
+  *exec = new GraphExecHandle{graph->work};
+  return 0;
+}
+API Result cuGraphLaunch(GraphExec exec, Stream stream) {
+  ENTER_ALIVE("cuGraphLaunch");
+  for (const Work &work : exec->work)
+    enqueue(stream, work);
+  return 0;
+}
+API Result cuGraphDestroy(Graph graph) {
+  delete graph;
+  return 0;
+}
+API Result cuGraphExecDestroy(GraphExec exec) {
+  ++fake.calls["cuGraphExecDestroy"];
+  delete exec;
+  return 0;
+}
+API Result cuEventCreate(Event *event, unsigned flags) {
+  ENTER("cuEventCreate");
+  *event = new EventHandle{flags};
+  return 0;
+}
+API Result cuEventDestroy_v2(Event event) {
+  ++fake.calls["cuEventDestroy"];
+  delete event;
+  return 0;
+}
+static Result record(Event event, Stream stream) {
+  event->stream = stream;
+  auto mark = [event] {
+    event->done = event->recorded;
+    event->time = microseconds;
+    return 0;
+  };
+  if (stream->capture)
+    return enqueue(stream, mark);
+  uint64_t number = ++event->recorded;
+  return enqueue(stream, [event, number] {
+    event->done = number;
+    event->time = microseconds;
+    return 0;
+  });
+}
+API Result cuEventRecord(Event event, Stream stream) {
+  ENTER_ALIVE("cuEventRecord");
+  return record(event, stream);
+}
+API Result cuEventRecordWithFlags(Event event, Stream stream, unsigned flags) {
+  ENTER_ALIVE("cuEventRecordWithFlags");
+  return flags == 1 && stream->capture ? record(event, stream) : 1;
+}
+API Result cuEventQuery(Event event) {
+  ENTER("cuEventQuery");
+  if (lost)
+    return lost;
+  // The GPU gets on a little.
+  if (event->done != event->recorded && !event->stream->work.empty())
+    if (Result result = doOne(event->stream))
+      return result;
+  return event->done == event->recorded ? 0 : 600;
+}
+API Result cuEventSynchronize(Event event) {
+  ENTER("cuEventSynchronize");
+  return event->done == event->recorded ? lost : drain(nullptr, event);
+}
+API Result cuEventElapsedTime(float *milliseconds, Event from, Event to) {
+  ENTER_ALIVE("cuEventElapsedTime");
+  if ((from->flags | to->flags) & 2)
+    return 400;
+  if (from->done != from->recorded || to->done != to->recorded)
+    return 600;
+  *milliseconds = static_cast<float>((to->time - from->time) * 1e-3);
+  return 0;
+}
+API Result cuTensorMapEncodeTiled(TensorMap *map, int dtype, uint32_t rank, void *address,
+                                  const uint64_t *dims, const uint64_t *strides, const uint32_t *box,
+                                  const uint32_t *elementStrides, int interleave, int swizzle, int promotion,
+                                  int outOfBounds) {
+  ENTER_ALIVE("cuTensorMapEncodeTiled");
+  if (reinterpret_cast<uintptr_t>(map) % 64 || reinterpret_cast<uintptr_t>(address) % 16 || interleave ||
+      outOfBounds || rank > 3)
+    return 1;
+  fake_tensor_map out = {};
+  out.address = reinterpret_cast<uint64_t>(address);
+  for (uint32_t d = 0; d < rank; ++d) {
+    out.dims[d] = dims[d];
+    out.box[d] = box[d];
+    if (d + 1 < rank) {
+      out.strides[d] = strides[d];
+      if (strides[d] % 16)
+        return 1;
+    }
+    if (elementStrides[d] != 1 || box[d] > 256)
+      return 1;
+  }
+  out.dtype = dtype;
+  out.rank = static_cast<int32_t>(rank);
+  out.swizzle = swizzle;
+  out.promotion = promotion;
+  static_assert(sizeof(out) <= sizeof(*map));
+  std::memcpy(map, &out, sizeof(out));
+  return 0;
+}
+
+//===-- cuBLASLt ------------------------------------------------------------===//
+
+API LtStatus cublasLtCreate(LtHandle *handle) {
+  static LtContext one;
+  ENTER("cublasLtCreate");
+  *handle = &one;
+  return 0;
+}
+API LtStatus cublasLtDestroy(LtHandle) { return 0; }
+API size_t cublasLtGetVersion() { return 130001; }
+API const char *cublasLtGetStatusName(LtStatus status) {
+  return status == 15 ? "CUBLAS_STATUS_NOT_SUPPORTED" : "CUBLAS_STATUS_OTHER";
+}
+API LtStatus cublasLtMatmulDescCreate(LtMatmulDesc *desc, int compute, int scale) {
+  ENTER("cublasLtMatmulDescCreate");
+  *desc = new LtMatmulDescHandle{compute, scale};
+  return 0;
+}
+API LtStatus cublasLtMatmulDescDestroy(LtMatmulDesc desc) {
+  delete desc;
+  return 0;
+}
+template <typename T> static LtStatus setValue(T &field, const void *value, size_t bytes) {
+  if (bytes != sizeof(T))
+    return 7;
+  std::memcpy(&field, value, bytes);
+  return 0;
+}
+API LtStatus cublasLtMatmulDescSetAttribute(LtMatmulDesc desc, int attribute, const void *value,
+                                            size_t bytes) {
+  return attribute == 3   ? setValue(desc->transA, value, bytes)
+         : attribute == 4 ? setValue(desc->transB, value, bytes)
+                          : 7;
+}
+API LtStatus cublasLtMatrixLayoutCreate(LtLayout *layout, int type, uint64_t rows, uint64_t columns,
+                                        int64_t leading) {
+  *layout = new LtLayoutHandle{type, rows, columns, leading};
+  return leading >= static_cast<int64_t>(rows) ? 0 : 7;
+}
+API LtStatus cublasLtMatrixLayoutDestroy(LtLayout layout) {
+  delete layout;
+  return 0;
+}
+API LtStatus cublasLtMatrixLayoutSetAttribute(LtLayout layout, int attribute, const void *value,
+                                              size_t bytes) {
+  return attribute == 5   ? setValue(layout->batch, value, bytes)
+         : attribute == 6 ? setValue(layout->stride, value, bytes)
+                          : 7;
+}
+API LtStatus cublasLtMatmulPreferenceCreate(LtPreference *preference) {
+  *preference = new LtPreferenceHandle;
+  return 0;
+}
+API LtStatus cublasLtMatmulPreferenceDestroy(LtPreference preference) {
+  delete preference;
+  return 0;
+}
+API LtStatus cublasLtMatmulPreferenceSetAttribute(LtPreference preference, int attribute, const void *value,
+                                                  size_t bytes) {
+  if (attribute == 1)
+    return setValue(preference->workspace, value, bytes);
+  if (attribute == 3)
+    return setValue(preference->reduction, value, bytes);
+  return attribute >= 5 && attribute <= 8 ? setValue(preference->alignment[attribute - 5], value, bytes) : 7;
+}
+API LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle, LtMatmulDesc desc, LtLayout a, LtLayout b, LtLayout c,
+                                            LtLayout, LtPreference preference, int requested,
+                                            LtHeuristicResult *results, int *found) {
+  ENTER("cublasLtMatmulAlgoGetHeuristic");
+  *found = std::min(requested, fake.algorithms);
+  if (*found == 0)
+    return 15;
+  char text[200];
+  std::snprintf(text, sizeof(text),
+                "%d>%d compute %d %c%c %ldx%ld ld %ld, %ldx%ld ld %ld, %ldx%ld ld %ld batch %d "
+                "reduction %u workspace %zu",
+                a->type, c->type, desc->compute, desc->transA ? 'T' : 'N', desc->transB ? 'T' : 'N',
+                long(a->rows), long(a->columns), long(a->leading), long(b->rows), long(b->columns),
+                long(b->leading), long(c->rows), long(c->columns), long(c->leading), a->batch,
+                preference->reduction, preference->workspace);
+  fake.descriptions.push_back(text);
+  for (int i = 0; i < *found; ++i) {
+    results[i] = {};
+    results[i].algorithm.opaque[0] = static_cast<uint64_t>(i) + 100;
+    // Wants more than was offered: the caller must not take it.
+    results[i].workspaceBytes = i == 2 ? preference->workspace + 1 : preference->workspace;
+  }
+  return 0;
+}
+API LtStatus cublasLtMatmulAlgoCheck(LtHandle, LtMatmulDesc, LtLayout, LtLayout, LtLayout, LtLayout,
+                                     const LtAlgorithm *algorithm, LtHeuristicResult *result) {
+  ++fake.calls["cublasLtMatmulAlgoCheck"];
+  *result = {};
+  result->algorithm = *algorithm;
+  return fake.libraryRefusesAlgorithms ? 15 : 0;
+}
+
+static float load(const void *matrix, int type, int64_t at) {
+  if (type == 0)
+    return static_cast<const float *>(matrix)[at];
+  uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t *>(matrix)[at]) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+static void store(void *matrix, int type, int64_t at, float value) {
+  if (type == 0) {
+    static_cast<float *>(matrix)[at] = value;
+    return;
+  }
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  static_cast<uint16_t *>(matrix)[at] = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, const void *a, LtLayout aLayout,
+                            const void *b, LtLayout bLayout, const void *beta, const void *c,
+                            LtLayout cLayout, void *d, LtLayout dLayout, const LtAlgorithm *algorithm,
+                            void *workspace, size_t workspaceBytes, Stream stream) {
+  ENTER("cublasLtMatmul");
+  if (lost || c != d || cLayout != dLayout || (workspaceBytes != 0) != (workspace != nullptr))
+    return 7;
+  const float alphaValue = *static_cast<const float *>(alpha), betaValue = *static_cast<const float *>(beta);
+  const LtMatmulDescHandle op = *desc;
+  const LtLayoutHandle la = *aLayout, lb = *bLayout, lc = *cLayout;
+  const int number = static_cast<int>(algorithm->opaque[0]) - 100;
+  if (number < 0 || number > 2)
+    return 7;
+  return enqueue(stream, [=] {
+    fake.executed.push_back("matmul");
+    fake.algorithmsUsed.push_back(number);
+    microseconds += number == fake.bestAlgorithm ? 4 : 6 + number;
+    const int64_t m = static_cast<int64_t>(lc.rows), n = static_cast<int64_t>(lc.columns);
+    const int64_t k = static_cast<int64_t>(op.transA ? la.rows : la.columns);
+    for (int batch = 0; batch < lc.batch; ++batch)
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          double sum = 0;
+          for (int64_t x = 0; x < k; ++x)
+            sum +=
+                static_cast<double>(load(
+                    a, la.type, batch * la.stride + (op.transA ? x + i * la.leading : i + x * la.leading))) *
+                load(b, lb.type, batch * lb.stride + (op.transB ? j + x * lb.leading : x + j * lb.leading));
+          const int64_t at = batch * lc.stride + i + j * lc.leading;
+          double before = betaValue == 0 ? 0 : betaValue * load(d, lc.type, at);
+          store(d, lc.type, at, static_cast<float>(alphaValue * sum + before));
+        }
+    return 0;
+  });
+}

@@ -1,0 +1,34 @@
+//===- fake_cuda.h - How tests steer the GPU that does not exist -----------===//
+#ifndef TXC_TEST_FAKE_CUDA_H
+#define TXC_TEST_FAKE_CUDA_H
+
+#include <map>
+#include <string>
+#include <vector>
+
+// One of it is in the library; the pointer comes from its function fake_cuda().
+struct FakeCuda {
+  // What the machine is like.
+  int version = 13000, devices = 1, major = 9, minor = 0, multiprocessors = 132;
+  std::string name = "NVIDIA H200";
+  size_t totalBytes = size_t(1) << 30, freeBytes = size_t(900) << 20;
+  // The result of a function by its name; 0: it works. With a count, that many
+  // calls work first.
+  std::map<std::string, int> fails;
+  std::map<std::string, int> worksFirst;
+  // Work that fails when the GPU comes to it, after so many commands; from then
+  // on everything fails.
+  int failsLater = 0, failsLaterAfter = 0;
+  int algorithms = 3, bestAlgorithm = 1;
+  bool libraryRefusesAlgorithms = false;
+
+  // What was done.
+  std::map<std::string, int> calls;
+  std::vector<std::string> executed; // "kernel onehot", "matmul", "memset", ... in order
+  std::vector<int> algorithmsUsed;
+  std::vector<std::string> descriptions;            // of products, as the library sees them
+  unsigned grid[3] = {}, block[3] = {}, shared = 0; // of the last launch
+  int capturing = 0;
+};
+
+#endif // TXC_TEST_FAKE_CUDA_H
