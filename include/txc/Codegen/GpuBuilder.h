@@ -52,7 +52,7 @@ public:
   void barrier();
   /// Waits for the warp.
   void warpBarrier();
-  /// `value` (32 bits) of lane (lane ^ mask).
+  /// `value` (32 or 64 bits) of lane (lane ^ mask).
   Value shuffleXor(Value value, int64_t mask);
   enum class Fold { Sum, Max, Min };
   Value fold(Fold fold, Value a, Value b);

@@ -3,7 +3,6 @@
 // init, global_norm and adamw work on the flat arenas of values, gradients and
 // moments. A segment is one parameter; a block is one piece of a segment, so
 // the number of blocks and every partial sum depend on the parameters only.
-// The segments are a constant table of the object.
 //
 // global_norm: phase 0 leaves per piece sum and sum of squares (f64), minimum
 // and maximum; phase 1 is one block that adds them in order.
@@ -11,55 +10,21 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../Segments.h"
 #include "Emitters.h"
 
 using namespace mlir;
 
 namespace txc::codegen {
 
-static constexpr int64_t pieceElements = 16384;
+static constexpr int64_t pieceElements = Segments::pieceElements;
 
 namespace {
-/// Columns of the table of segments, i64 each.
-enum Column { First, Count, FirstPiece, Decay, Init, Site, Stddev, NumColumns };
-
-struct Segments {
-  explicit Segments(step::KernelOp kernel) {
-    ArrayRef<int64_t> numbers = kernel.getSegments();
-    ArrayRef<double> deviations = kernel.getStddevs();
-    for (size_t s = 0; s * 5 + 4 < numbers.size(); ++s) {
-      ArrayRef<int64_t> n = numbers.slice(s * 5, 5);
-      float deviation = s < deviations.size() ? deviations[s] : 0;
-      rows.push_back({n[0], n[1], pieces, n[2], n[3], n[4], llvm::bit_cast<int32_t>(deviation)});
-      pieces += ceilDiv(n[1], pieceElements);
-      elements += n[1];
-      bound = std::max(bound, n[1]);
-    }
-  }
-  SmallVector<std::array<int64_t, NumColumns>> rows;
-  int64_t pieces = 0;
-  int64_t elements = 0;
-  int64_t bound = 0; ///< elements of the largest
-};
-
 class FlatKernel {
 public:
   FlatKernel(func::FuncOp function, step::KernelOp kernel, const CpuTarget &target)
       : b(function, target), kernel(kernel), segments(kernel), lanes(b.lanes) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(function);
-    SmallVector<int64_t> flat;
-    for (auto &row : segments.rows)
-      llvm::append_range(flat, row);
-    int64_t size = flat.size();
-    auto type = LLVM::LLVMArrayType::get(b.getI64Type(), size);
-    auto data =
-        DenseElementsAttr::get(RankedTensorType::get({size}, b.getI64Type()), ArrayRef<int64_t>(flat));
-    std::string name = (function.getName() + ".segments").str();
-    b.create<LLVM::GlobalOp>(type, /*isConstant=*/true, LLVM::Linkage::Internal, name, data,
-                             /*alignment=*/64);
-    b.setInsertionPointToStart(&function.getBody().front());
-    table = b.create<LLVM::AddressOfOp>(b.ptrType(), name);
+    table = segments.emitTable(b, function, (function.getName() + ".segments").str());
   }
 
   void emitInit();
@@ -68,24 +33,22 @@ public:
   void emitUpdate();
 
 private:
-  Value field(Value segment, Column column, Type type = {}) {
-    Value index = b.add(b.mul(segment, b.i64(NumColumns)), b.i64(column));
-    Value address = b.address(table, index, b.getI64Type());
-    return b.load(address, b.i64(0), type ? type : Type(b.getI64Type()));
+  Value field(Value segment, Segments::Column column, Type type = {}) {
+    return Segments::field(b, table, segment, column, type);
   }
   Value piecesOf(Value segment) {
-    return b.divu(b.add(field(segment, Count), b.i64(pieceElements - 1)), b.i64(pieceElements));
+    return b.divu(b.add(field(segment, Segments::Count), b.i64(pieceElements - 1)), b.i64(pieceElements));
   }
   /// Calls `work` for blocks [begin, end): the segment, the number of the piece
   /// and its elements [from, to) of the segment.
   void forPieces(llvm::function_ref<void(Value segment)> enter,
                  llvm::function_ref<void(Value segment, Value piece, Value from, Value to)> work) {
     b.forLoop(b.i64(0), b.i64(segments.rows.size()), b.i64(1), [&](Value segment) {
-      Value first = field(segment, FirstPiece);
+      Value first = field(segment, Segments::FirstPiece);
       Value lower = b.maxs(b.begin(), first), upper = b.mins(b.end(), b.add(first, piecesOf(segment)));
       b.ifThen(b.icmp(arith::CmpIPredicate::slt, lower, upper), [&] {
         enter(segment);
-        Value count = field(segment, Count);
+        Value count = field(segment, Segments::Count);
         b.forLoop(lower, upper, b.i64(1), [&](Value piece) {
           Value from = b.mul(b.sub(piece, first), b.i64(pieceElements));
           work(segment, piece, from, b.mins(b.add(from, b.i64(pieceElements)), count));
@@ -138,10 +101,10 @@ void FlatKernel::emitInit() {
   Type f32 = b.getF32Type();
   Value kind, base, deviation, site;
   auto enter = [&](Value segment) {
-    kind = field(segment, Init);
-    base = field(segment, First);
-    deviation = b.splat(field(segment, Stddev, f32), lanes);
-    site = field(segment, Site, b.getI32Type());
+    kind = field(segment, Segments::Init);
+    base = field(segment, Segments::First);
+    deviation = b.splat(field(segment, Segments::Stddev, f32), lanes);
+    site = field(segment, Segments::Site, b.getI32Type());
   };
   auto isKind = [&](tx::Init init) {
     return b.icmp(arith::CmpIPredicate::eq, kind, b.i64(static_cast<int64_t>(init)));
@@ -156,17 +119,8 @@ void FlatKernel::emitInit() {
     });
     b.ifThen(isKind(tx::Init::Normal), [&] {
       forVectors(from, to, 1, {}, [&](Value element, Value mask, ValueRange) -> SmallVector<Value> {
-        std::array<Value, 4> words = b.random(generator, element, lanes, site, segments.bound);
-        auto uniform = [&](Value word, int64_t plus) {
-          Value bits = b.create<arith::ShRUIOp>(word, b.intConstant(word, 8));
-          Value integer = b.add(bits, b.intConstant(word, plus));
-          Value u = b.create<arith::SIToFPOp>(b.shapedLike(word, f32), integer);
-          return b.fmul(u, b.constant(u, 0x1p-24));
-        };
-        Value u1 = uniform(words[0], 1), u2 = uniform(words[1], 0);
-        Value radius = b.sqrt(b.fmul(b.log(u1), b.constant(u1, -2.0)));
-        Value z = b.fmul(radius, b.sinCosTurns(u2).second);
-        b.storeVector(b.fmul(z, deviation), values, b.add(base, element), f32, mask);
+        Value z = normalValues(b, generator, element, lanes, site, segments.bound, deviation);
+        b.storeVector(z, values, b.add(base, element), f32, mask);
         return {};
       });
     });
@@ -189,7 +143,7 @@ void FlatKernel::emitPartials() {
   Value most = b.splat(b.f32(std::numeric_limits<float>::infinity()), lanes);
   Value least = b.splat(b.f32(-std::numeric_limits<float>::infinity()), lanes);
   SmallVector<Value> init = {zero, zero, zero, zero, most, least};
-  forPieces([&](Value segment) { base = field(segment, First); },
+  forPieces([&](Value segment) { base = field(segment, Segments::First); },
             [&](Value, Value piece, Value from, Value to) {
               SmallVector<Value> s = forVectors(
                   from, to, 2, init, [&](Value element, Value mask, ValueRange old) -> SmallVector<Value> {
@@ -222,7 +176,7 @@ void FlatKernel::emitStatistics() {
   SmallVector<Value> all =
       b.forLoop(b.i64(0), b.i64(segments.rows.size()), b.i64(1), init,
                 [&](Value segment, ValueRange old) -> SmallVector<Value> {
-                  Value first = field(segment, FirstPiece);
+                  Value first = field(segment, Segments::FirstPiece);
                   SmallVector<Value> inside = {old[0], zero, old[2], old[3]};
                   inside =
                       b.forLoop(first, b.add(first, piecesOf(segment)), b.i64(1), inside,
@@ -238,26 +192,8 @@ void FlatKernel::emitStatistics() {
                           inside[3],           b.fadd(old[4], norm),      b.fmax(old[5], norm),
                           b.fmin(old[6], norm)};
                 });
-  Value count = b.f64(segments.elements);
-  Value norm = b.fmul(b.sqrt(all[1]), scale);
-  Value limit = b.extendTo(b.hyper(hyper, HyperField::GradClip), f64), one = b.f64(1);
-  Value clip = b.fdiv(limit, norm);
-  Value isClipped =
-      b.create<arith::AndIOp>(b.fcmp(arith::CmpFPredicate::OGT, limit, zero),
-                              b.create<arith::XOrIOp>(b.fcmp(arith::CmpFPredicate::OGE, clip, one),
-                                                      b.create<arith::ConstantOp>(b.getBoolAttr(true))));
-  Value mean = b.fmul(b.fdiv(all[0], count), scale);
-  Value meanSquare = b.fmul(b.fdiv(all[1], count), b.fmul(scale, scale));
-  Value deviation = b.sqrt(b.fmax(zero, b.fsub(meanSquare, b.fmul(mean, mean))));
-  Value results[] = {norm,
-                     b.select(isClipped, clip, one),
-                     mean,
-                     deviation,
-                     b.fmul(all[2], scale),
-                     b.fmul(all[3], scale),
-                     b.fdiv(all[4], b.f64(segments.rows.size())),
-                     all[5],
-                     all[6]};
+  SmallVector<Value> results =
+      gradientStatistics(b, segments, hyper, {all[0], all[1], all[2], all[3], all[4], all[5], all[6]});
   b.ifThen(b.icmp(arith::CmpIPredicate::slt, b.begin(), b.end()), [&] {
     for (auto [i, value] : llvm::enumerate(results))
       b.store(b.truncTo(value, b.getF32Type()), stats, b.i64(i));
@@ -270,38 +206,21 @@ void FlatKernel::emitUpdate() {
   Value hyper = b.argument(0), stats = b.argument(1);
   Value value = b.argument(2), grad = b.argument(3), moment1 = b.argument(4), moment2 = b.argument(5);
   Type f32 = b.getF32Type();
-  Value one = b.f32(1);
-  Value rate = b.hyper(hyper, HyperField::LearningRate);
-  Value beta1 = b.hyper(hyper, HyperField::Beta1), beta2 = b.hyper(hyper, HyperField::Beta2);
-  Value decayed = b.fsub(one, b.fmul(rate, b.hyper(hyper, HyperField::WeightDecay)));
-  Value clip = b.load(stats, b.i64(1), f32);
-  auto spread = [&](Value scalar) { return b.splat(scalar, lanes); };
-  Value gradScale = spread(b.fmul(b.hyper(hyper, HyperField::GradScale), clip));
-  Value keep1 = spread(beta1), take1 = spread(b.fsub(one, beta1));
-  Value keep2 = spread(beta2), take2 = spread(b.fsub(one, beta2));
-  Value stepSize = spread(b.fneg(b.fdiv(rate, b.hyper(hyper, HyperField::BiasCorrection1))));
-  Value correction2 = spread(b.fdiv(one, b.hyper(hyper, HyperField::BiasCorrection2)));
-  Value epsilon = spread(b.hyper(hyper, HyperField::Epsilon));
-  Value zero = spread(b.f32(0));
+  AdamwRule rule(b, hyper, stats);
   Value base, shrink;
   auto enter = [&](Value segment) {
-    base = field(segment, First);
-    Value decays = b.icmp(arith::CmpIPredicate::ne, field(segment, Decay), b.i64(0));
-    shrink = spread(b.select(decays, decayed, one));
+    base = field(segment, Segments::First);
+    shrink = rule.shrink(field(segment, Segments::Decay));
   };
   forPieces(enter, [&](Value, Value, Value from, Value to) {
     forVectors(from, to, 2, {}, [&](Value element, Value mask, ValueRange) -> SmallVector<Value> {
       Value at = b.add(base, element);
       auto load = [&](Value pointer) { return b.loadVector(pointer, at, f32, lanes, mask); };
-      Value g = b.fmul(load(grad), gradScale);
-      Value m = b.fma(load(moment1), keep1, b.fmul(g, take1));
-      Value v = b.fma(load(moment2), keep2, b.fmul(b.fmul(g, g), take2));
-      Value denominator = b.fadd(b.sqrt(b.fmul(v, correction2)), epsilon);
-      Value w = b.fma(b.fdiv(m, denominator), stepSize, b.fmul(load(value), shrink));
-      b.storeVector(w, value, at, f32, mask);
-      b.storeVector(m, moment1, at, f32, mask);
-      b.storeVector(v, moment2, at, f32, mask);
-      b.storeVector(zero, grad, at, f32, mask);
+      AdamwRule::Element next = rule.update({load(value), load(grad), load(moment1), load(moment2)}, shrink);
+      b.storeVector(next.value, value, at, f32, mask);
+      b.storeVector(next.moment1, moment1, at, f32, mask);
+      b.storeVector(next.moment2, moment2, at, f32, mask);
+      b.storeVector(next.grad, grad, at, f32, mask);
       return {};
     });
   });

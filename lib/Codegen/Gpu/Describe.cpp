@@ -6,6 +6,10 @@ using namespace mlir;
 
 namespace txc::codegen {
 
+static bool isFlat(step::KernelOp kernel) {
+  return kernel.getKind() == "init" || kernel.getKind() == "global_norm" || kernel.getKind() == "adamw";
+}
+
 static InFlightDiagnostic notSupported(step::KernelOp kernel) {
   return kernel.emitOpError() << "of kind " << kernel.getKind() << " has no GPU code yet";
 }
@@ -13,12 +17,28 @@ static InFlightDiagnostic notSupported(step::KernelOp kernel) {
 FailureOr<GpuShape> describeGpuKernel(step::KernelOp kernel, const GpuTarget &target) {
   if (kernel.getKind() == "row_wise")
     return gpu::describeRowWise(KernelBody(kernel), target);
+  if (isFlat(kernel))
+    return gpu::describeFlat(kernel);
+  if (kernel.getKind() == "scatter")
+    return gpu::describeScatter(KernelBody(kernel));
+  if (kernel.getKind() == "reduction")
+    return gpu::describeReduction(KernelBody(kernel));
+  if (kernel.getKind() == "table")
+    return gpu::describeTable(KernelBody(kernel));
   return notSupported(kernel);
 }
 
 LogicalResult emitGpuPhase(GpuBuilder &b, step::KernelOp kernel, int64_t phase) {
   if (kernel.getKind() == "row_wise")
     return gpu::emitRowWise(b, KernelBody(kernel), phase);
+  if (isFlat(kernel))
+    return gpu::emitFlat(b, kernel, phase);
+  if (kernel.getKind() == "scatter")
+    return gpu::emitScatter(b, KernelBody(kernel), phase);
+  if (kernel.getKind() == "reduction")
+    return gpu::emitReduction(b, KernelBody(kernel));
+  if (kernel.getKind() == "table")
+    return gpu::emitTable(b, KernelBody(kernel));
   return notSupported(kernel);
 }
 

@@ -12,6 +12,19 @@
 
 namespace txc::codegen::gpu {
 
+/// init, global_norm, adamw.
+GpuShape describeFlat(step::KernelOp kernel);
+mlir::LogicalResult emitFlat(GpuBuilder &b, step::KernelOp kernel, int64_t phase);
+
+GpuShape describeScatter(const KernelBody &body);
+mlir::LogicalResult emitScatter(GpuBuilder &b, const KernelBody &body, int64_t phase);
+
+GpuShape describeReduction(const KernelBody &body);
+mlir::LogicalResult emitReduction(GpuBuilder &b, const KernelBody &body);
+
+GpuShape describeTable(const KernelBody &body);
+mlir::LogicalResult emitTable(GpuBuilder &b, const KernelBody &body);
+
 GpuShape describeRowWise(const KernelBody &body, const GpuTarget &target);
 mlir::LogicalResult emitRowWise(GpuBuilder &b, const KernelBody &body, int64_t phase);
 

@@ -77,6 +77,11 @@ void GpuBuilder::barrier() { create<NVVM::Barrier0Op>(); }
 void GpuBuilder::warpBarrier() { create<NVVM::SyncWarpOp>(i32(-1)); }
 
 Value GpuBuilder::shuffleXor(Value value, int64_t mask) {
+  if (value.getType().getIntOrFloatBitWidth() == 64) {
+    Value pair = create<LLVM::BitcastOp>(VectorType::get({2}, getI32Type()), value);
+    Value halves = perLane(pair, [&](Value half) { return shuffleXor(half, mask); });
+    return create<LLVM::BitcastOp>(value.getType(), halves);
+  }
   return create<NVVM::ShflOp>(value.getType(), i32(-1), value, i32(mask), i32(warpSize - 1),
                               NVVM::ShflKind::bfly, UnitAttr());
 }
@@ -102,18 +107,22 @@ SmallVector<Value> GpuBuilder::blockFold(ArrayRef<Fold> folds, ArrayRef<Value> s
   assert(threads % warpSize == 0 && "whole warps");
   if (warps == 1)
     return results;
-  Value memory = shared(folds.size() * warps * 4);
+  Value memory = shared(folds.size() * warps * 8);
+  // Each fold has 8 bytes per warp; its elements may be 4 or 8 bytes.
+  auto slot = [&](size_t i, Type type) {
+    return static_cast<int64_t>(i) * warps * 64 / type.getIntOrFloatBitWidth();
+  };
   Value self = warp();
   ifThen(icmp(arith::CmpIPredicate::eq, lane(), i64(0)), [&] {
     for (auto [i, result] : llvm::enumerate(results))
-      store(result, memory, add(self, i64(i * warps)));
+      store(result, memory, add(self, i64(slot(i, result.getType()))));
   });
   barrier();
   for (auto [i, kind] : llvm::enumerate(folds)) {
     Type type = results[i].getType();
-    Value total = load(memory, i64(i * warps), type);
+    Value total = load(memory, i64(slot(i, type)), type);
     for (int64_t w = 1; w < warps; ++w)
-      total = fold(kind, total, load(memory, i64(i * warps + w), type));
+      total = fold(kind, total, load(memory, i64(slot(i, type) + w), type));
     results[i] = total;
   }
   return results;

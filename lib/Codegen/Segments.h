@@ -1,0 +1,69 @@
+//===- Segments.h - The flat arena of all parameters -----------------------===//
+//
+// A segment is one parameter. Kernels over all parameters work on pieces of
+// segments, so the number of blocks and every partial sum depend on the
+// parameters only. The segments are a constant table of the code.
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_CODEGEN_SEGMENTS_H
+#define TXC_CODEGEN_SEGMENTS_H
+
+#include "txc/Codegen/KernelBuilder.h"
+#include "txc/Dialect/Step/Step.h"
+
+namespace txc::codegen {
+
+struct Segments {
+  static constexpr int64_t pieceElements = 16384;
+  /// Columns of the table, i64 each.
+  enum Column { First, Count, FirstPiece, Decay, Init, Site, Stddev, NumColumns };
+
+  explicit Segments(step::KernelOp kernel);
+
+  llvm::SmallVector<std::array<int64_t, NumColumns>> rows;
+  int64_t pieces = 0;
+  int64_t elements = 0;
+  int64_t bound = 0; ///< elements of the largest
+
+  /// Adds the table beside `function`, in address space `space`; its address.
+  mlir::Value emitTable(KernelBuilder &b, mlir::Operation *function, llvm::StringRef name,
+                        unsigned space = 0) const;
+  static mlir::Value field(KernelBuilder &b, mlir::Value table, mlir::Value segment, Column column,
+                           mlir::Type type = {});
+};
+
+/// Elements from `element` on of a parameter that starts as N(0, deviation).
+mlir::Value normalValues(KernelBuilder &b, const KernelBuilder::Generator &generator, mlir::Value element,
+                         int64_t lanes, mlir::Value site, int64_t bound, mlir::Value deviation);
+
+/// Gradient statistics from sums over all elements (f64): `sum` and `squares` of
+/// the raw gradients, their extremes, and sum, maximum and minimum of the norms of
+/// the parameters, which are scaled already. The nine results in the order of
+/// txc_update_result, f64.
+struct GradientSums {
+  mlir::Value sum, squares, min, max, normSum, normMax, normMin;
+};
+llvm::SmallVector<mlir::Value> gradientStatistics(KernelBuilder &b, const Segments &segments,
+                                                  mlir::Value hyper, const GradientSums &sums);
+
+/// The update rule of AdamW.
+class AdamwRule {
+public:
+  /// Reads what is the same for all elements.
+  AdamwRule(KernelBuilder &b, mlir::Value hyper, mlir::Value stats);
+  /// What a weight of a segment is multiplied by, a scalar.
+  mlir::Value shrink(mlir::Value decays);
+  struct Element { ///< vectors of one length
+    mlir::Value value, grad, moment1, moment2;
+  };
+  /// The next value and moments; the gradient is zero.
+  Element update(const Element &old, mlir::Value shrink);
+
+private:
+  KernelBuilder &b;
+  mlir::Value one, decayed, gradScale, keep1, take1, keep2, take2, stepSize, correction2, epsilon;
+};
+
+} // namespace txc::codegen
+
+#endif // TXC_CODEGEN_SEGMENTS_H
