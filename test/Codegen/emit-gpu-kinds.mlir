@@ -59,6 +59,12 @@ step.program @p {
     %r = tx.dropout %x, %h p 1.0e-1 site 77 : tensor<2x64x2304xbf16>
     tx.yield %r : tensor<2x64x2304xbf16>
   }
+  // CHECK: .visible .entry decode_p0(
+  step.kernel @decode "attention" inplace [-1, 1, 2] {
+  ^bb0(%x: tensor<2x1x640xbf16>, %k: tensor<2x2x64x80xbf16>, %v: tensor<2x2x64x80xbf16>, %p: tensor<i32>):
+    %r, %nk, %nv = tx.decode_attention %x, %k, %v at %p heads 4 kv_heads 2 : tensor<2x1x640xbf16>, tensor<2x2x64x80xbf16>, tensor<2x2x64x80xbf16> -> tensor<2x1x320xbf16>
+    tx.yield %r, %nk, %nv : tensor<2x1x320xbf16>, tensor<2x2x64x80xbf16>, tensor<2x2x64x80xbf16>
+  }
   // CHECK: .visible .entry init_p0(
   step.kernel @init "init" segments [0, 1000, 1, 2, 0, 1008, 7, 0, 1, 1] stddevs [2.0e-02, 0.0] {
   }

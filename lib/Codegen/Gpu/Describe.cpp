@@ -25,6 +25,8 @@ FailureOr<GpuShape> describeGpuKernel(step::KernelOp kernel, const GpuTarget &ta
     return gpu::describeReduction(KernelBody(kernel));
   if (kernel.getKind() == "table")
     return gpu::describeTable(KernelBody(kernel));
+  if (auto decode = KernelBody(kernel).only<tx::DecodeAttentionOp>())
+    return gpu::describeDecodeAttention(decode);
   return notSupported(kernel);
 }
 
@@ -39,6 +41,8 @@ LogicalResult emitGpuPhase(GpuBuilder &b, step::KernelOp kernel, int64_t phase) 
     return gpu::emitReduction(b, KernelBody(kernel));
   if (kernel.getKind() == "table")
     return gpu::emitTable(b, KernelBody(kernel));
+  if (auto decode = KernelBody(kernel).only<tx::DecodeAttentionOp>())
+    return gpu::emitDecodeAttention(b, KernelBody(kernel), decode);
   return notSupported(kernel);
 }
 

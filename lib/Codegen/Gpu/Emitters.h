@@ -25,6 +25,9 @@ mlir::LogicalResult emitReduction(GpuBuilder &b, const KernelBody &body);
 GpuShape describeTable(const KernelBody &body);
 mlir::LogicalResult emitTable(GpuBuilder &b, const KernelBody &body);
 
+GpuShape describeDecodeAttention(tx::DecodeAttentionOp op);
+mlir::LogicalResult emitDecodeAttention(GpuBuilder &b, const KernelBody &body, tx::DecodeAttentionOp op);
+
 GpuShape describeRowWise(const KernelBody &body, const GpuTarget &target);
 mlir::LogicalResult emitRowWise(GpuBuilder &b, const KernelBody &body, int64_t phase);
 
