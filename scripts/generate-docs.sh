@@ -14,5 +14,6 @@ for dialect in Tx Step; do
     "$here/dialects/$dialect/${dialect}Ops.td" -o "$root/docs/generated/${dialect,,}.md"
 done
 txc=$(command -v txc || echo "$here/build/release/bin/txc")
+[ -x "$txc" ] || { echo "error: $txc: not there; build it (scripts/build.sh txc) or put txc on the path" >&2; exit 1; }
 "$txc" --print-spec-reference >"$root/docs/spec.md"
 "$txc" --print-stage-reference >"$root/docs/generated/stages.md"
