@@ -7,6 +7,7 @@
 
 #include "txc/Import/Options.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -229,6 +230,8 @@ StringRef keep(std::string text) {
 
 std::vector<OptionInfo> buildTable() {
   std::vector<OptionInfo> table;
+  std::vector<std::pair<size_t, StringRef>> groups; // the first key of each
+#define TXC_GROUP(title) groups.push_back({table.size(), title});
 #define TXC_SETTER [](Spec & spec, StringRef value, [[maybe_unused]] bool quoted, std::string &expected)
 #define TXC_INT(section, key, default_, min, max, tool, meaning)                                             \
   table.push_back({#key, Section::section, Tool::tool, false, "integer",                                     \
@@ -276,6 +279,9 @@ std::vector<OptionInfo> buildTable() {
   });
 #include "txc/Import/Options.def"
 #undef TXC_SETTER
+  for (auto [first, title] : groups)
+    for (size_t i = first; i < table.size(); ++i)
+      table[i].group = title;
   return table;
 }
 
@@ -418,17 +424,28 @@ train:
 
 )";
   for (Section section : {Section::Model, Section::Train, Section::Parallel}) {
-    os << "## " << sectionName(section)
-       << ":\n\n| key | tool | type | default | meaning |\n|---|---|---|---|---|\n";
+    os << "## " << sectionName(section) << ":\n";
+    StringRef group;
     for (const OptionInfo &option : allOptions()) {
       if (option.section != section)
         continue;
+      if (option.group != group) {
+        group = option.group;
+        os << "\n### " << group << "\n\n| key | tool | takes | default | meaning |\n|---|---|---|---|---|\n";
+      }
       os << "| `" << option.key << "` | " << (option.tool == Tool::Compile ? "txc" : "txrun") << " | ";
-      if (option.type == "one of")
-        os << "choice";
-      else
+      if (option.type == "one of") {
+        SmallVector<StringRef> words;
+        option.range.split(words, ", ");
+        llvm::interleave(words, os, [&](StringRef word) { os << '`' << word << '`'; }, ", ");
+      } else {
         os << option.type << (option.range.empty() ? "" : ", ") << option.range;
-      os << " | `" << option.defaultText << "`";
+      }
+      os << " | ";
+      if (option.defaultText.empty())
+        os << "none";
+      else
+        os << '`' << option.defaultText << '`';
       if (!option.derived.empty())
         os << ": " << option.derived;
       os << " | " << option.meaning << " |\n";

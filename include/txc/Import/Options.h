@@ -27,6 +27,7 @@ struct OptionInfo {
   // Sets the field of `spec`. `quoted`: the value was in quotes in YAML. On
   // failure returns false and says in `expected` what would have been right.
   bool (*set)(Spec &spec, llvm::StringRef value, bool quoted, std::string &expected);
+  llvm::StringRef group = ""; // heading in docs/spec.md
 };
 
 llvm::ArrayRef<OptionInfo> allOptions();
