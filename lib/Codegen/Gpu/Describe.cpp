@@ -27,6 +27,8 @@ FailureOr<GpuShape> describeGpuKernel(step::KernelOp kernel, const GpuTarget &ta
     return gpu::describeTable(KernelBody(kernel));
   if (auto decode = KernelBody(kernel).only<tx::DecodeAttentionOp>())
     return gpu::describeDecodeAttention(decode);
+  if (kernel.getKind() == "attention")
+    return gpu::describeAttention(KernelBody(kernel), target);
   return notSupported(kernel);
 }
 
@@ -43,6 +45,8 @@ LogicalResult emitGpuPhase(GpuBuilder &b, step::KernelOp kernel, int64_t phase) 
     return gpu::emitTable(b, KernelBody(kernel));
   if (auto decode = KernelBody(kernel).only<tx::DecodeAttentionOp>())
     return gpu::emitDecodeAttention(b, KernelBody(kernel), decode);
+  if (kernel.getKind() == "attention")
+    return gpu::emitAttention(b, KernelBody(kernel), phase);
   return notSupported(kernel);
 }
 

@@ -133,7 +133,7 @@ LogicalResult attachImage(step::ProgramOp program, const GpuTarget &target, cons
     for (const GpuFunction &phase : phases) {
       KernelResources known = resources.lookup(phase.name);
       if (known.spillBytes > 0)
-        mlir::emitWarning(kernel.getLoc())
+        mlir::emitWarning(step::KernelOp(kernel).getLoc())
             << "kernel " << phase.name << " spills " << known.spillBytes << " bytes of registers";
       SmallVector<Attribute> maps(phase.shape.maps.begin(), phase.shape.maps.end());
       geometry.push_back(step::GeometryAttr::get(

@@ -31,6 +31,9 @@ mlir::LogicalResult emitDecodeAttention(GpuBuilder &b, const KernelBody &body, t
 GpuShape describeRowWise(const KernelBody &body, const GpuTarget &target);
 mlir::LogicalResult emitRowWise(GpuBuilder &b, const KernelBody &body, int64_t phase);
 
+mlir::FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &target);
+mlir::LogicalResult emitAttention(GpuBuilder &b, const KernelBody &body, int64_t phase);
+
 } // namespace txc::codegen::gpu
 
 #endif // TXC_CODEGEN_GPU_EMITTERS_H

@@ -1,0 +1,170 @@
+//===- Attention.cpp - What the attention kernels of a GPU share -----------===//
+
+#include "Attention.h"
+
+#include "Emitters.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace txc::codegen::gpu {
+
+//===-- Sizes and places ---------------------------------------------------===//
+
+static unsigned argumentOf(Value operand) { return cast<BlockArgument>(operand).getArgNumber(); }
+
+/// The launch argument of a result; none if the kernel does not yield it.
+static std::optional<unsigned> argumentOf(const KernelBody &body, Value result) {
+  for (auto [i, value] : llvm::enumerate(body.yield->getOperands()))
+    if (value == result)
+      return body.resultArgument(i);
+  return std::nullopt;
+}
+
+Attention::Attention(Value qkv, Value hyper, int64_t heads, int64_t kvHeads, double dropout, int32_t site)
+    : heads(heads), kvHeads(kvHeads), dropout(hyper ? dropout : 0), site(site), qkv(argumentOf(qkv)) {
+  auto type = cast<RankedTensorType>(qkv.getType());
+  batch = type.getDimSize(0);
+  length = type.getDimSize(1);
+  headDim = type.getDimSize(2) / rowHeads();
+  element = type.getElementType();
+  if (hyper)
+    this->hyper = argumentOf(hyper);
+}
+
+Attention::Attention(tx::AttentionOp op, const KernelBody &body)
+    : Attention(op.getQkv(), op.getHyper(), op.getNHead(), op.getNKvHead(), op.getDropout().convertToDouble(),
+                op.getSite()) {
+  std::optional<unsigned> result = argumentOf(body, op.getResult()), logSum = argumentOf(body, op.getLse());
+  writesOutput = result.has_value();
+  writesLse = logSum.has_value();
+  output = result.value_or(0);
+  lse = logSum.value_or(0);
+  workspace = body.workspaceArgument(0);
+}
+
+Attention::Attention(tx::AttentionVjpOp op, const KernelBody &body)
+    : Attention(op.getQkv(), op.getHyper(), op.getNHead(), op.getNKvHead(), op.getDropout().convertToDouble(),
+                op.getSite()) {
+  output = argumentOf(op.getOutput());
+  lse = argumentOf(op.getLse());
+  grad = argumentOf(op.getGrad());
+  qkvGrad = argumentOf(body, op.getQkvGrad()).value_or(0);
+  workspace = body.workspaceArgument(0);
+}
+
+bool usesTensorCores(const Attention &attention, const GpuTarget &target) {
+  // The copy engine wants rows of whole 16 bytes.
+  return target.hasWgmma && attention.element.isBF16() && attention.headDim <= 128 &&
+         attention.headDim % 8 == 0;
+}
+
+step::TensorMapAttr Attention::map(unsigned argument, int64_t mapHeads, int64_t rows) const {
+  int64_t row = mapHeads * headDim * 2;
+  return step::TensorMapAttr::get(element.getContext(), argument, element, /*offset=*/0, /*swizzle=*/128,
+                                  {headDim, mapHeads, length, batch}, {2, headDim * 2, row, length * row},
+                                  {64, 1, rows, 1});
+}
+step::TensorMapAttr Attention::qkvMap(unsigned argument, int64_t rows) const {
+  return map(argument, rowHeads(), rows);
+}
+step::TensorMapAttr Attention::outputMap(unsigned argument, int64_t rows) const {
+  return map(argument, heads, rows);
+}
+
+//===-- The order of tiles -------------------------------------------------===//
+
+Schedule::Place Schedule::decode(Hopper &h, Int number) const {
+  Int group = number / (groupSize * perHead), within = number % (groupSize * perHead);
+  Int firstHead = group * groupSize;
+  Int size = h.constant(groupSize);
+  if (heads % groupSize) { // the last group is smaller
+    Int left = h.constant(heads) - firstHead;
+    size = h.select(left.ult(size), left, size);
+  }
+  return {within / size, firstHead + within % size};
+}
+
+//===-- Dropout ------------------------------------------------------------===//
+
+DropoutMask::DropoutMask(Hopper &h, const Attention &attention)
+    : h(h), attention(attention), active(attention.hyper.has_value()),
+      wide(attention.elements() > (int64_t(1) << 32)) {
+  if (!active)
+    return;
+  generator = h.b.generator(h.b.argument(*attention.hyper));
+  siteWord = h.b.site(attention.site);
+}
+
+Value DropoutMask::element(Int batchHead, Int row, Int column) {
+  if (!wide)
+    return (batchHead * attention.length + row) * attention.length + column;
+  GpuBuilder &b = h.b;
+  auto extend = [&](Int x) { return b.extendTo(x, b.getI64Type()); };
+  Value first = b.add(b.mul(extend(batchHead), b.i64(attention.length)), extend(row));
+  return b.add(b.mul(first, b.i64(attention.length)), extend(column));
+}
+
+Value DropoutMask::keeps(Value element, int64_t offset) {
+  GpuBuilder &b = h.b;
+  Value low, high = b.i32(0);
+  if (wide) {
+    Value number = b.add(element, b.i64(offset));
+    low = b.truncTo(number, b.getI32Type());
+    high = b.truncTo(b.create<arith::ShRUIOp>(number, b.i64(32)), b.getI32Type());
+  } else {
+    low = b.add(element, b.i32(static_cast<int32_t>(offset)));
+  }
+  Value drawn = b.philox({low, high, siteWord, generator.stepLo}, generator.seedLo, generator.seedHi)[0];
+  Value u = b.create<arith::ShRUIOp>(drawn, b.i32(8));
+  int64_t bound = static_cast<int64_t>(std::ceil(std::ldexp(attention.dropout, 24)));
+  return b.icmp(arith::CmpIPredicate::uge, u, b.i32(bound));
+}
+
+//===-- From kernels to emitters -------------------------------------------===//
+
+FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &target) {
+  auto check = [&](Operation *op, const Attention &attention) -> LogicalResult {
+    if (attention.headDim > 256)
+      return op->emitOpError() << "has heads of " << attention.headDim
+                               << " elements; the GPU target takes at most 256";
+    if (!attention.element.isF32() && !attention.element.isBF16())
+      return op->emitOpError() << "has elements of type " << attention.element
+                               << "; the GPU target takes f32 and bf16";
+    return success();
+  };
+  if (auto op = body.only<tx::AttentionOp>()) {
+    Attention attention(op, body);
+    if (failed(check(op, attention)))
+      return failure();
+    return usesTensorCores(attention, target) ? describeForward(attention, target)
+                                              : describePlainForward(attention);
+  }
+  auto op = body.only<tx::AttentionVjpOp>();
+  if (!op)
+    return step::KernelOp(body.kernel).emitOpError()
+           << "of kind attention holds neither tx.attention nor tx.attention_vjp";
+  if (!llvm::is_contained(body.yield->getOperands(), op.getQkvGrad()))
+    return op.emitOpError() << "is not yielded by its kernel";
+  Attention attention(op, body);
+  if (failed(check(op, attention)))
+    return failure();
+  return usesTensorCores(attention, target) ? describeBackward(attention, target)
+                                            : describePlainBackward(attention);
+}
+
+LogicalResult emitAttention(GpuBuilder &b, const KernelBody &body, int64_t phase) {
+  if (auto op = body.only<tx::AttentionOp>()) {
+    Attention attention(op, body);
+    usesTensorCores(attention, b.target) ? emitForward(b, attention) : emitPlainForward(b, attention);
+  } else {
+    Attention attention(body.only<tx::AttentionVjpOp>(), body);
+    usesTensorCores(attention, b.target) ? emitBackward(b, attention, phase)
+                                         : emitPlainBackward(b, attention, phase);
+  }
+  b.finish();
+  return success();
+}
+
+} // namespace txc::codegen::gpu

@@ -1,0 +1,100 @@
+//===- Attention.h - What the attention kernels of a GPU share -------------===//
+//
+// bf16 on sm_90a with a head of at most 128 elements, a multiple of 8, goes to
+// the tensor cores (AttentionForward.cpp, AttentionBackward.cpp), everything
+// else to AttentionPlain.cpp, which is slower and takes any head up to 256.
+//
+//===----------------------------------------------------------------------===//
+#ifndef TXC_CODEGEN_GPU_ATTENTION_H
+#define TXC_CODEGEN_GPU_ATTENTION_H
+
+#include "../KernelBody.h"
+#include "Hopper.h"
+
+namespace txc::codegen::gpu {
+
+/// Sizes of an attention and of its tiles, and where its operands are.
+struct Attention {
+  Attention(tx::AttentionOp op, const KernelBody &body);
+  Attention(tx::AttentionVjpOp op, const KernelBody &body);
+
+  int64_t batch, length, heads, kvHeads, headDim;
+  mlir::Type element;
+  double dropout;
+  int32_t site;
+  std::optional<unsigned> hyper;                   ///< launch arguments
+  unsigned qkv = 0, output = 0, lse = 0, grad = 0; ///< likewise; a result that
+  bool writesLse = true, writesOutput = true;      ///< is not yielded is not written
+  unsigned qkvGrad = 0, workspace = 0;             ///< the first workspace
+
+  int64_t group() const { return heads / kvHeads; }
+  int64_t rowHeads() const { return heads + 2 * kvHeads; } ///< of a row of qkv
+  int64_t elements() const { return batch * heads * length * length; }
+
+  //===-- Tiles of the tensor cores ----------------------------------------===//
+  /// Rows of a tile of keys; T is padded to it in the workspaces.
+  static constexpr int64_t tileRows = 128;
+  /// The head in whole panels of 64 columns. TMA fills what is beyond the head
+  /// with zeros and does not store it.
+  int64_t panels() const { return headDim <= 64 ? 1 : 2; }
+  int64_t padded() const { return 64 * panels(); }
+  /// Steps of 16 along the head that hold something.
+  int64_t headSteps() const { return (headDim + 15) / 16; }
+  int64_t keyBlocks() const { return (length + tileRows - 1) / tileRows; }
+  int64_t paddedLength() const { return keyBlocks() * tileRows; }
+
+  /// Boxes of 64 columns of one head and `rows` positions.
+  step::TensorMapAttr qkvMap(unsigned argument, int64_t rows) const;    ///< of [B, T, rowHeads, D]
+  step::TensorMapAttr outputMap(unsigned argument, int64_t rows) const; ///< of [B, T, heads, D]
+
+private:
+  Attention(mlir::Value qkv, mlir::Value hyper, int64_t heads, int64_t kvHeads, double dropout, int32_t site);
+  step::TensorMapAttr map(unsigned argument, int64_t mapHeads, int64_t rows) const;
+};
+
+bool usesTensorCores(const Attention &attention, const GpuTarget &target);
+
+/// The order in which persistent blocks take tiles: `perHead` tiles of each of
+/// `heads` heads, heads in groups of `groupSize` whose operands stay in L2
+/// together. Within a group tile number 0 of all heads comes first.
+struct Schedule {
+  int64_t heads, perHead, groupSize;
+  int64_t tiles() const { return heads * perHead; }
+  struct Place {
+    Int tile, head;
+  };
+  Place decode(Hopper &h, Int number) const;
+};
+
+/// What dropout keeps of the matrix of probabilities, element by element.
+class DropoutMask {
+public:
+  DropoutMask(Hopper &h, const Attention &attention);
+  explicit operator bool() const { return active; }
+  double scale() const { return 1 / (1 - attention.dropout); }
+  /// Number of element (row, column) of the square of head `batchHead`.
+  mlir::Value element(Int batchHead, Int row, Int column);
+  /// Whether the element `offset` after `element` is kept.
+  mlir::Value keeps(mlir::Value element, int64_t offset);
+
+private:
+  Hopper &h;
+  const Attention &attention;
+  bool active, wide;
+  KernelBuilder::Generator generator;
+  mlir::Value siteWord;
+};
+
+//===-- Emitters ------------------------------------------------------------===//
+GpuShape describeForward(const Attention &attention, const GpuTarget &target);
+void emitForward(GpuBuilder &b, const Attention &attention);
+GpuShape describeBackward(const Attention &attention, const GpuTarget &target);
+void emitBackward(GpuBuilder &b, const Attention &attention, int64_t phase);
+GpuShape describePlainForward(const Attention &attention);
+void emitPlainForward(GpuBuilder &b, const Attention &attention);
+GpuShape describePlainBackward(const Attention &attention);
+void emitPlainBackward(GpuBuilder &b, const Attention &attention, int64_t phase);
+
+} // namespace txc::codegen::gpu
+
+#endif // TXC_CODEGEN_GPU_ATTENTION_H
