@@ -343,8 +343,7 @@ static uint64_t drawBelow(uint64_t bound, uint64_t key, uint64_t step, uint32_t 
 void sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
                  int64_t block, int32_t *tokens, int32_t *targets) {
   assert(split.size() > uint64_t(block));
-  PhiloxBlock words = philox4x32({uint32_t(stream), uint32_t(stream >> 32), 0xffffffffu, 0xffffffffu}, seed);
-  uint64_t key = words[0] | uint64_t(words[1]) << 32;
+  uint64_t key = streamKey(seed, stream);
   uint64_t places = split.size() - uint64_t(block);
   for (int64_t row = 0; row < batch; ++row) {
     uint64_t begin = drawBelow(places, key, step, uint32_t(row));

@@ -482,6 +482,14 @@ Result<Inspection> inspect(const std::string &nameOrDir) {
   return out;
 }
 
+Result<TokenizerPtr> tokenizerOf(const TokenDataset &dataset, const std::string &bpeDir) {
+  Result<Sidecar> sidecar = sidecarOf(dataset);
+  if (!sidecar.ok())
+    return sidecar.status();
+  return makeDescribedTokenizer(sidecar->tokenizer, dataset.directory() + "/" + sidecarName,
+                                [&] { return obtainGpt2Files(bpeDir); });
+}
+
 Result<std::string> decodeTokens(const std::string &nameOrDir, const std::string &splitName, uint64_t begin,
                                  uint64_t count, const std::string &bpeDir) {
   if (splitName != "train" && splitName != "val")
@@ -489,16 +497,12 @@ Result<std::string> decodeTokens(const std::string &nameOrDir, const std::string
   Result<TokenDataset> dataset = TokenDataset::open(nameOrDir, {});
   if (!dataset.ok())
     return dataset.status();
-  Result<Sidecar> sidecar = sidecarOf(*dataset);
-  if (!sidecar.ok())
-    return sidecar.status();
   const TokenSplit &split = splitName == "train" ? dataset->train() : dataset->val();
   if (begin >= split.size())
     return Status::usage("--begin=" + std::to_string(begin) + ": " + splitName + " has " +
                          std::to_string(split.size()) + " tokens, numbered from 0");
   count = std::min(count, split.size() - begin);
-  Result<TokenizerPtr> tokenizer = makeDescribedTokenizer(
-      sidecar->tokenizer, dataset->directory() + "/" + sidecarName, [&] { return obtainGpt2Files(bpeDir); });
+  Result<TokenizerPtr> tokenizer = tokenizerOf(*dataset, bpeDir);
   if (!tokenizer.ok())
     return tokenizer.status();
   std::vector<int32_t> tokens(count);

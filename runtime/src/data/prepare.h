@@ -2,6 +2,7 @@
 #ifndef TXC_RUNTIME_DATA_PREPARE_H
 #define TXC_RUNTIME_DATA_PREPARE_H
 
+#include "data/dataset.h"
 #include "data/sidecar.h"
 #include "data/tokenizer.h"
 
@@ -47,6 +48,10 @@ struct DescribeOptions {
 
 // Writes the sidecar of token files made elsewhere, after checking every token.
 Result<Sidecar> describe(const DescribeOptions &options);
+
+// What made the tokens of an open data set, from its sidecar. For gpt2, `bpeDir` is
+// the folder of its files, looked for if it is "".
+Result<TokenizerPtr> tokenizerOf(const TokenDataset &dataset, const std::string &bpeDir);
 
 // The text of tokens [begin, begin + count) of split "train" or "val".
 Result<std::string> decodeTokens(const std::string &nameOrDir, const std::string &split, uint64_t begin,

@@ -58,6 +58,39 @@ std::optional<size_t> findInvalidUtf8(std::string_view text) {
 
 static bool continues(char byte) { return (static_cast<uint8_t>(byte) & 0xc0) == 0x80; }
 
+// Whether `text`, which is no character, could become one with more bytes.
+static bool mayContinue(std::string_view text) {
+  auto lead = static_cast<uint8_t>(text[0]);
+  size_t length = lead < 0xc2 || lead > 0xf4 ? 0 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (text.size() >= length)
+    return false;
+  for (size_t i = 1; i < text.size(); ++i)
+    if (!continues(text[i]))
+      return false;
+  return true;
+}
+
+std::string Utf8Stream::take(bool atEnd) {
+  std::string out;
+  size_t offset = 0;
+  for (uint32_t codePoint; offset < pending_.size();) {
+    size_t length = decodeCharacter(pending_, offset, codePoint);
+    if (length == 0 && !atEnd && mayContinue(std::string_view(pending_).substr(offset)))
+      break;
+    appendCharacter(out, length == 0 ? 0xfffd : codePoint);
+    offset += length == 0 ? 1 : length;
+  }
+  pending_.erase(0, offset);
+  return out;
+}
+
+std::string Utf8Stream::push(std::string_view bytes) {
+  pending_ += bytes;
+  return take(/*atEnd=*/false);
+}
+
+std::string Utf8Stream::finish() { return take(/*atEnd=*/true); }
+
 size_t countCharacters(std::string_view text) {
   size_t count = 0;
   for (char byte : text)

@@ -19,6 +19,20 @@ void appendCharacter(std::string &text, uint32_t codePoint);
 // Offset of the first byte that does not begin or continue a valid character.
 std::optional<size_t> findInvalidUtf8(std::string_view text);
 
+// Bytes that come in pieces, as whole characters. What can be part of no
+// character becomes U+FFFD.
+class Utf8Stream {
+public:
+  // The characters that are complete now.
+  std::string push(std::string_view bytes);
+  // What is left when no more bytes come.
+  std::string finish();
+
+private:
+  std::string take(bool atEnd);
+  std::string pending_;
+};
+
 // Of valid text only.
 size_t countCharacters(std::string_view text);
 

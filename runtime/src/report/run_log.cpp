@@ -213,6 +213,8 @@ Status RunLog::addEvaluation(const Json &record) {
   return commit("");
 }
 
+Status RunLog::addSample(const Json &record) { return appendLine("sample", record); }
+
 Status RunLog::rewrite() {
   const Copy &source = visible_;
   const std::string opening = openingPart(head_);

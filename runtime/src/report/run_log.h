@@ -49,6 +49,8 @@ public:
   // A record of training_iterations or eval_steps.
   Status addIteration(const nlohmann::ordered_json &record);
   Status addEvaluation(const nlohmann::ordered_json &record);
+  // A generated text: a line of the .jsonl only.
+  Status addSample(const nlohmann::ordered_json &record);
   // end_time and how the run ended, which joins `metadata`.
   Status finish(const nlohmann::ordered_json &ending);
 

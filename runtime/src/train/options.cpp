@@ -193,8 +193,8 @@ const std::vector<OptionInfo> &allOptions() {
         wholeNumber("profile", &RunOptions::profile, 0, 1000000, "0",
                     "Time every command over N iterations after a few to warm up, write the table to "
                     "OUT_DIR/profile.json and stop; 0: train."));
-    out.push_back(
-        truth("quiet", &RunOptions::quiet, false, "Print errors only; the log is written all the same."));
+    out.push_back(truth("quiet", &RunOptions::quiet, false,
+                        "Print errors and the texts of --sample only; the log is written all the same."));
     out.push_back(truth("json", &RunOptions::json, false,
                         "Print one JSON object per line, those of the .jsonl log, instead of text."));
     out.push_back(textOption("dump_tensors", &RunOptions::dump_tensors, "none", "DIR",
@@ -374,6 +374,7 @@ manual::Tool describeTool() {
   command.examples = {{"txrun step.so --dataset=shakespeare_char", ""},
                       {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
                       {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
+                      {"txrun step.so --dataset=shakespeare_char --sample --prompt=\"ROMEO:\"", ""},
                       {"txrun step.so --max_iters=10 --json | jq .loss", ""}};
   command.usage = "step.so [--key=value | --key value ...]";
   command.operands = {{manual::valueOf("step.so", {".so"}), "what `txc compile SPEC.yaml -o step.so` wrote"}};

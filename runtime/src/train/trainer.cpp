@@ -6,6 +6,9 @@
 // Evaluation after every eval_interval iterations and after the last, on the
 // same batches each time, so that its losses can be compared.
 //
+// Texts are generated every sample_interval iterations and at the end; what they
+// use of the arena holds nothing between iterations.
+//
 // A batch depends on (seed, stream, number) only, and evaluation has streams of
 // its own: with or without it, training sees the same batches.
 //
@@ -20,6 +23,7 @@
 #include "train/trainer.h"
 
 #include "report/profile.h"
+#include "sample/sample_report.h"
 #include "support/file.h"
 #include "support/text.h"
 #include "train/dump_tensors.h"
@@ -88,6 +92,13 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.trainTokens = trainer->dataset_.train().size();
   facts.valTokens = trainer->dataset_.val().size();
 
+  if (facts.options.sample || facts.options.sample_interval > 0) {
+    Result<std::unique_ptr<Generator>> generator =
+        Generator::create(trainer->step_, *trainer->device_, trainer->dataset_, facts.options);
+    if (!generator.ok())
+      return generator.status();
+    trainer->generator_ = std::move(*generator);
+  }
   if (Status status = trainer->initialize(); !status.ok())
     return status;
   return trainer;
@@ -376,13 +387,46 @@ Status Trainer::profile() {
   return {};
 }
 
+Status Trainer::sample(int64_t iteration) {
+  lastEnd_.reset();
+  if (Status status = takeResults(0); !status.ok() || signal_())
+    return status;
+  const bool json = facts_.options.json, quiet = facts_.options.quiet;
+  Generator::Listener listener;
+  listener.signal = signal_;
+  listener.begin = [&](const SampleFacts &text) {
+    if (!json)
+      screen_.text((quiet ? "" : sampleHeading(text, facts_.options)) + text.prompt);
+  };
+  listener.more = [&](const std::string &text) {
+    if (!json)
+      screen_.text(text);
+  };
+  listener.end = [&](const SampleFacts &text) -> Status {
+    Json record = sampleJson(text, facts_.options, timestamp(std::time(nullptr)));
+    if (!json)
+      screen_.text("\n");
+    show("sample", sampleEnding(text), record);
+    return log_->addSample(record);
+  };
+  return generator_->generate(iteration, listener);
+}
+
 Status Trainer::loop() {
   const RunOptions &options = facts_.options;
-  if (options.eval_only)
-    return evaluate(0);
+  auto due = [](int64_t interval, int64_t iteration) {
+    return interval > 0 && iteration > 0 && iteration % interval == 0;
+  };
+  if (options.eval_only) {
+    Status status = evaluate(0);
+    return status.ok() && options.sample && !signal_() ? sample(0) : status;
+  }
   for (int64_t iteration = 0; iteration < options.max_iters && !signal_(); ++iteration) {
-    if (options.eval_interval > 0 && iteration > 0 && iteration % options.eval_interval == 0)
+    if (due(options.eval_interval, iteration))
       if (Status status = evaluate(iteration); !status.ok())
+        return status;
+    if (due(options.sample_interval, iteration) && !signal_())
+      if (Status status = sample(iteration); !status.ok())
         return status;
     if (signal_())
       break;
@@ -392,7 +436,10 @@ Status Trainer::loop() {
   if (Status status = takeResults(0); !status.ok())
     return status;
   if (options.eval_interval > 0 && !signal_())
-    return evaluate(options.max_iters);
+    if (Status status = evaluate(options.max_iters); !status.ok())
+      return status;
+  if (options.sample && !signal_())
+    return sample(options.max_iters);
   return {};
 }
 

@@ -9,6 +9,8 @@
 #include "report/report.h"
 #include "report/run_log.h"
 #include "report/terminal.h"
+#include "sample/generator.h"
+#include "support/philox.h"
 #include "train/options.h"
 
 #include <chrono>
@@ -19,9 +21,6 @@
 #include <string>
 
 namespace txc {
-
-// Which random batches: users of one seed that must not disturb each other.
-enum class Stream : uint64_t { Train = 0, EvalTrain = 1, EvalVal = 2 };
 
 class Trainer {
 public:
@@ -68,6 +67,8 @@ private:
   Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
   Status evaluate(int64_t iteration);
   Status profile();
+  // Generates texts with the model as it is after `iteration` updates.
+  Status sample(int64_t iteration);
   void show(const char *event, const std::string &text, const nlohmann::ordered_json &record);
   // On a terminal a line that is written over.
   void showProgress(double loss);
@@ -75,6 +76,7 @@ private:
   StepFile step_;
   data::TokenDataset dataset_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Generator> generator_; // null if no text is asked for
   std::unique_ptr<RunLog> log_;
   RunFacts facts_;
   std::string tuned_; // what --tune did

@@ -73,6 +73,13 @@ Doubles randomInput(BlockArgument argument, std::mt19937 &generator) {
       limit = 5;
       ignore = count.getIgnoreIndex();
     }
+    if (auto table = dyn_cast<tx::RopeTableOp>(op))
+      limit = 8192;
+    if (auto add = dyn_cast<tx::AddPositionOp>(op); add && use.get() == add.getPosition())
+      limit = cast<RankedTensorType>(add.getTable().getType()).getDimSize(0);
+    if (auto attention = dyn_cast<tx::DecodeAttentionOp>(op);
+        attention && use.get() == attention.getPosition())
+      limit = cast<RankedTensorType>(attention.getKeys().getType()).getDimSize(2);
     if (auto norm = dyn_cast<tx::RmsNormVjpOp>(op))
       positive |= use.get() == norm.getRstd();
     if (auto norm = dyn_cast<tx::LayerNormVjpOp>(op))
@@ -85,6 +92,11 @@ Doubles randomInput(BlockArgument argument, std::mt19937 &generator) {
   bool mayIgnore = llvm::none_of(argument.getUsers(),
                                  [](Operation *op) { return isa<tx::EmbeddingOp, tx::EmbeddingVjpOp>(op); });
   for (double &value : values) {
+    if (type.getElementType().isInteger(32) && type.getRank() == 0) {
+      // A position: one of the last.
+      value = std::max<int64_t>(0, limit - 1 - generator() % 3);
+      continue;
+    }
     if (type.getElementType().isInteger(32)) {
       value = generator() % limit;
       if (mayIgnore && generator() % 4 == 0)

@@ -87,6 +87,41 @@ TEST(Table, RopeAnglesUpTo8192) {
                 {{"H", h}}, 1e-7);
 }
 
+TEST(Table, RopeAnglesFromAPosition) {
+  for (int64_t h : {1, 5, 32})
+    checkKernel(R"(step.kernel @k "table" inplace [-1, -1] {
+      ^bb0(%p: tensor<i32>):
+        %c, %s = tx.rope_table theta 1.0e4 from %p : tensor<1x$Hxf32>, tensor<1x$Hxf32>
+        tx.yield %c, %s : tensor<1x$Hxf32>, tensor<1x$Hxf32>
+    })",
+                {{"H", h}}, 1e-7);
+}
+
+//===-- attention to a cache -----------------------------------------------===//
+
+// Lengths around a block of 64 keys, heads narrower and wider than vectors, one and
+// several query heads for a key/value head; positions are among the last.
+TEST(DecodeAttention, AppendsAndAttends) {
+  struct Case {
+    int64_t s, h, k, d, t;
+  };
+  for (Case c :
+       {Case{1, 1, 1, 1, 1}, Case{1, 4, 4, 16, 3}, Case{2, 4, 2, 8, 64}, Case{3, 6, 1, 20, 65},
+        Case{1, 2, 2, 64, 66}, Case{2, 8, 2, 64, 200}, Case{1, 3, 1, 130, 130}, Case{1, 1, 1, 256, 70}})
+    checkKernel(R"(step.kernel @k "attention" inplace [-1, 1, 2] {
+      ^bb0(%q: tensor<$Sx1x$Pxf32>, %k: tensor<$Sx$Kx$Tx$Dxf32>, %v: tensor<$Sx$Kx$Tx$Dxf32>, %p: tensor<i32>):
+        %o, %k2, %v2 = tx.decode_attention %q, %k, %v at %p heads $H kv_heads $K : tensor<$Sx1x$Pxf32>, tensor<$Sx$Kx$Tx$Dxf32>, tensor<$Sx$Kx$Tx$Dxf32> -> tensor<$Sx1x$Oxf32>
+        tx.yield %o, %k2, %v2 : tensor<$Sx1x$Oxf32>, tensor<$Sx$Kx$Tx$Dxf32>, tensor<$Sx$Kx$Tx$Dxf32>
+    })",
+                {{"S", c.s},
+                 {"H", c.h},
+                 {"K", c.k},
+                 {"D", c.d},
+                 {"T", c.t},
+                 {"P", (c.h + 2 * c.k) * c.d},
+                 {"O", c.h * c.d}});
+}
+
 //===-- init, global_norm, adamw -------------------------------------------===//
 
 namespace {

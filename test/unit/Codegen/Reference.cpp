@@ -231,8 +231,10 @@ struct Evaluator {
   }
   void visit(tx::AddPositionOp op) {
     Doubles x = in(op.getInput()), table = in(op.getTable()), &c = out(op.getResult());
+    size_t first = op.getPosition() ? in(op.getPosition())[0] * width(op.getTable()) : 0;
+    size_t period = op.getPosition() ? width(op.getTable()) : table.size();
     for (size_t i = 0; i < c.size(); ++i)
-      c[i] = x[i] + table[i % table.size()];
+      c[i] = x[i] + table[first + i % period];
   }
   void visit(tx::PositionVjpOp op) {
     Doubles g = in(op.getGrad()), &c = out(op.getResult());
@@ -241,15 +243,43 @@ struct Evaluator {
   }
   void visit(tx::RopeTableOp op) {
     Doubles cosines(count(op.getCos())), sines(count(op.getCos()));
+    double first = op.getPosition() ? in(op.getPosition())[0] : 0;
     rows(op.getCos(), [&](int64_t t, int64_t at, int64_t half) {
       for (int64_t j = 0; j < half; ++j) {
-        double angle = t * std::pow(op.getTheta().convertToDouble(), -double(j) / half);
+        double angle = (first + t) * std::pow(op.getTheta().convertToDouble(), -double(j) / half);
         cosines[at + j] = std::cos(angle);
         sines[at + j] = std::sin(angle);
       }
     });
     values[op.getCos()] = cosines;
     values[op.getSin()] = sines;
+  }
+  void visit(tx::DecodeAttentionOp op) {
+    Doubles qkv = in(op.getQkv()), keys = in(op.getKeys()), values = in(op.getValues());
+    Doubles &y = out(op.getResult());
+    int64_t heads = op.getNHead(), kvHeads = op.getNKvHead(), dim = op.getHeadDim();
+    int64_t length = cast<RankedTensorType>(op.getKeys().getType()).getDimSize(2);
+    int64_t position = in(op.getPosition())[0], packed = (heads + 2 * kvHeads) * dim;
+    for (int64_t s = 0; s < count(op.getQkv()) / packed; ++s)
+      for (int64_t h = 0; h < heads; ++h) {
+        int64_t kv = h / (heads / kvHeads), cache = (s * kvHeads + kv) * length * dim;
+        for (int64_t d = 0; d < dim; ++d) {
+          keys[cache + position * dim + d] = qkv[s * packed + (heads + kv) * dim + d];
+          values[cache + position * dim + d] = qkv[s * packed + (heads + kvHeads + kv) * dim + d];
+        }
+        Doubles p(position + 1);
+        double total = 0;
+        for (int64_t i = 0; i <= position; ++i) {
+          for (int64_t d = 0; d < dim; ++d)
+            p[i] += qkv[s * packed + h * dim + d] * keys[cache + i * dim + d];
+          total += p[i] = std::exp(p[i] / std::sqrt(dim));
+        }
+        for (int64_t i = 0; i <= position; ++i)
+          for (int64_t d = 0; d < dim; ++d)
+            y[(s * heads + h) * dim + d] += p[i] / total * values[cache + i * dim + d];
+      }
+    this->values[op.getNewKeys()] = keys;
+    this->values[op.getNewValues()] = values;
   }
   void visit(tx::RopeOp op) {
     Doubles x = in(op.getInput()), cosines = in(op.getCos()), sines = in(op.getSin()),
@@ -321,9 +351,9 @@ std::vector<Doubles> evaluate(Block &block, const std::vector<Doubles> &argument
         .Case<arith::ConstantOp, tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp,
               tx::ActivationVjpOp, tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp,
               tx::RmsNormVjpOp, tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::EmbeddingVjpOp,
-              tx::AddPositionOp, tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::TargetCountOp,
-              tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossOp, tx::MeanLossVjpOp>(
-            [&](auto typed) { evaluator.visit(typed); });
+              tx::AddPositionOp, tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::DecodeAttentionOp,
+              tx::TargetCountOp, tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossOp,
+              tx::MeanLossVjpOp>([&](auto typed) { evaluator.visit(typed); });
   std::vector<Doubles> results;
   for (Value yielded : block.getTerminator()->getOperands())
     results.push_back(evaluator.values.lookup(yielded));

@@ -215,6 +215,17 @@ TEST(RowWise, EmbeddingPositionDropoutNorm) {
   })");
 }
 
+TEST(RowWise, EmbeddingAtAPosition) {
+  for (int64_t n : {1, 7, 33, 64})
+    checkKernel(R"(step.kernel @k "row_wise" inplace [-1] {
+      ^bb0(%t: tensor<3x1xi32>, %w: tensor<11x$Nxf32>, %p: tensor<9x$Nxf32>, %at: tensor<i32>):
+        %e = tx.embedding %t, %w : tensor<3x1xi32>, tensor<11x$Nxf32> -> tensor<3x1x$Nxf32>
+        %a = tx.add_position %e, %p at %at : tensor<3x1x$Nxf32>, tensor<9x$Nxf32>
+        tx.yield %a : tensor<3x1x$Nxf32>
+    })",
+                {{"N", n}});
+}
+
 TEST(RowWise, EmbeddingAlone) {
   checkWidths(R"(step.kernel @k "row_wise" inplace [-1] {
     ^bb0(%t: tensor<$Bx$Txi32>, %w: tensor<5x$Nxf32>):

@@ -37,3 +37,36 @@ TEST(Utf8, FindsCharactersByNumber) {
   EXPECT_EQ(offsetOfCharacter(text, 2), 3u);
   EXPECT_EQ(offsetOfCharacter(text, 3), 4u);
 }
+
+// Whatever pieces the bytes come in, the characters are the same.
+TEST(Utf8Stream, CharactersOfAnyPieces) {
+  const std::string text = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z";
+  for (size_t piece = 1; piece <= text.size(); ++piece) {
+    Utf8Stream stream;
+    std::string out;
+    for (size_t at = 0; at < text.size(); at += piece) {
+      std::string more = stream.push(std::string_view(text).substr(at, piece));
+      EXPECT_FALSE(findInvalidUtf8(more)) << piece;
+      out += more;
+    }
+    EXPECT_EQ(out + stream.finish(), text) << piece;
+  }
+}
+
+TEST(Utf8Stream, HoldsAnIncompleteCharacterOnly) {
+  Utf8Stream stream;
+  EXPECT_EQ(stream.push("x\xe2\x82"), "x");
+  EXPECT_EQ(stream.push("\xac"), "\xe2\x82\xac");
+  EXPECT_EQ(stream.finish(), "");
+}
+
+TEST(Utf8Stream, ReplacesWhatIsNoCharacter) {
+  const std::string bad = "\xef\xbf\xbd"; // U+FFFD
+  Utf8Stream stream;
+  EXPECT_EQ(stream.push("\x80"), bad);                     // continues nothing
+  EXPECT_EQ(stream.push("\xff"), bad);                     // begins nothing
+  EXPECT_EQ(stream.push("\xe2x"), bad + "x");              // cut short
+  EXPECT_EQ(stream.push("\xed\xa0\x80"), bad + bad + bad); // a surrogate
+  EXPECT_EQ(stream.push("\xf0\x9f"), "");
+  EXPECT_EQ(stream.finish(), bad + bad);
+}

@@ -171,6 +171,24 @@ struct Tables : ::testing::Test {
 } // namespace
 
 TEST_F(Tables, Consistent) { EXPECT_EQ(error(), "consistent"); }
+// An entry `decode` needs its token, its position and its logits, of sizes that agree.
+TEST_F(Tables, Decode) {
+  entries.push_back({"decode", entries[0].run, 1, 0});
+  step.entries = entries.data();
+  step.num_entries = static_cast<uint32_t>(entries.size());
+  EXPECT_MENTIONS(error(), "entry 'decode' lacks its tokens, state or logits");
+  auto add = [&](const char *name, txc_buffer_kind_t kind, txc_dtype_t dtype, uint64_t bytes) {
+    buffers.push_back({name, 0, bytes, kind, dtype, step.num_entries - 1, 1, {1, 1, 1, 1}, 0, 0});
+    step.buffers = buffers.data();
+  };
+  add("decode/tokens", TXC_BUFFER_DECODE_TOKENS, TXC_DTYPE_I32, 2 * 4);
+  add("decode/state", TXC_BUFFER_DECODE_STATE, TXC_DTYPE_U8, sizeof(txc_decode_state_t));
+  add("decode/logits", TXC_BUFFER_LOGITS, TXC_DTYPE_F32, 2 * 4 * 16);
+  EXPECT_EQ(error(), "consistent");
+  named(TXC_BUFFER_LOGITS).bytes = 4 * 16;
+  EXPECT_MENTIONS(error(), "entry 'decode' has 8 bytes of tokens, 64 of state and 64 of logits");
+}
+
 TEST_F(Tables, StructSize) {
   step.struct_size = 8;
   EXPECT_MENTIONS(error(), "its table has 8 bytes");

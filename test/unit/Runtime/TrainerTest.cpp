@@ -207,6 +207,35 @@ TEST(Trainer, EvaluationDoesNotDisturbTraining) {
   EXPECT_TRUE(without.log["summary"]["best_val_loss"].is_null());
 }
 
+// The last evaluation of a run and one of its own see the same batches, eval_iters of
+// each split; perplexity is that of the val split.
+TEST(Trainer, EvaluatesBothSplits) {
+  ToyRun run({"--max_iters=6", "--eval_interval=4", "--eval_iters=3"});
+  ASSERT_EQ(run.log["eval_steps"].size(), 2u);
+  EXPECT_EQ(run.log["eval_steps"][0]["iter"], 4);
+  EXPECT_EQ(run.log["eval_steps"][1]["iter"], 6);
+  for (const Json &evaluation : run.log["eval_steps"]) {
+    EXPECT_NE(evaluation["train_loss"], evaluation["val_loss"]);
+    EXPECT_DOUBLE_EQ(evaluation["perplexity"].get<double>(), std::exp(evaluation["val_loss"].get<double>()));
+  }
+  ToyRun fresh({"--eval_only", "--eval_iters=3"}),
+      again({"--max_iters=0", "--eval_interval=1", "--eval_iters=3"}),
+      fewer({"--eval_only", "--eval_iters=1"}), seed({"--eval_only", "--eval_iters=3", "--seed=2"});
+  auto losses = [](const ToyRun &run) {
+    const Json &evaluation = run.log["eval_steps"][0];
+    return std::pair<double, double>(evaluation["train_loss"], evaluation["val_loss"]);
+  };
+  EXPECT_EQ(losses(fresh), losses(again));
+  EXPECT_NE(losses(fresh), losses(fewer));
+  EXPECT_NE(losses(fresh), losses(seed));
+}
+
+TEST(Trainer, RefusesToSampleFromAStepThatCannot) {
+  ToyRun run({"--sample"});
+  EXPECT_EQ(run.status.code(), Code::Usage);
+  EXPECT_MENTIONS(run.status.message(), "compile it again with --decode=true");
+}
+
 TEST(Trainer, EvalOnly) {
   ToyRun run({"--eval_only"});
   ASSERT_TRUE(run.status.ok()) << run.status.message();
