@@ -57,6 +57,8 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   Result<RunOptions> options = resolveOptions(metadata.value("config", Json::object()), command);
   if (!options.ok())
     return options.status();
+  if (options->profile > 0)
+    options->max_iters = kProfileWarmUp + options->profile;
 
   Result<data::TokenDataset> dataset = data::TokenDataset::open(options->dataset, {});
   if (!dataset.ok())

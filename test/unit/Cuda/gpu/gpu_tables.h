@@ -11,15 +11,20 @@
  *   broken     a kernel that writes where it must not
  */
 #ifdef TOY_CUBIN
+/* PTX ends in a zero. Sizes are not known here; the runtime needs none but to
+ * look for the .target line of PTX, which is in its first bytes. */
 #define INCLUDE_FILE(name, file)                                                                             \
-  __asm__(".section .rodata\n.balign 64\n" #name ":\n.incbin \"" file "\"\n.byte 0\n" #name                 \
-          "_end:\n.previous\n");                                                                            \
-  extern const char name[], name##_end[] __attribute__((visibility("hidden")))
+  __asm__(".section .rodata\n.balign 64\n" #name ":\n.incbin \"" file "\"\n.byte 0\n.previous\n");            \
+  extern const char name[] __attribute__((visibility("hidden")))
 INCLUDE_FILE(toy_cubin, TOY_CUBIN);
 INCLUDE_FILE(toy_ptx, TOY_PTX);
 INCLUDE_FILE(copy_cubin, TOY_COPY_CUBIN);
-static const txc_image_t images[] = {{"sm_" TOY_ARCH, toy_cubin, toy_ptx, TOY_CUBIN_BYTES, TOY_PTX_BYTES},
-                                     {"sm_90a", copy_cubin, 0, TOY_COPY_CUBIN_BYTES, 0}};
+#ifdef TOY_PTX_ONLY
+#define TOY_MACHINE_CODE 0, toy_ptx, 0
+#else
+#define TOY_MACHINE_CODE toy_cubin, toy_ptx, 1
+#endif
+static const txc_image_t images[] = {{"sm_" TOY_ARCH, TOY_MACHINE_CODE, 4096}, {"sm_90a", copy_cubin, 0, 1, 0}};
 #else
 #include "fake_image.h"
 #define FAKE(function, arguments, blocks)                                                                    \
