@@ -45,6 +45,13 @@ for tool in ("mandoc", "fish", "zsh"):
         config.available_features.add(tool)
     else:
         lit_config.note("no %s on this machine: tests that REQUIRE it are skipped" % tool)
+# As lib/Codegen/Gpu/RunPtxas.cpp looks for it.
+ptxas = [os.environ.get("TXC_PTXAS"), shutil.which("ptxas"), os.path.join(os.environ.get("CUDA_HOME", ""), "bin/ptxas"),
+         "/usr/local/cuda/bin/ptxas"]
+if any(path and os.access(path, os.X_OK) for path in ptxas):
+    config.available_features.add("ptxas")
+else:
+    lit_config.warning("no ptxas (CUDA toolkit): tests that need GPU machine code are skipped")
 if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
                                                  stderr=subprocess.DEVNULL).returncode == 0:
     config.available_features.add("cuda")

@@ -169,9 +169,6 @@ Values Hopper::whileLoop(ValueRange carried, llvm::function_ref<Value(ValueRange
 
 Int Hopper::dynamicShared() { return word(b.create<LLVM::PtrToIntOp>(b.getI32Type(), b.dynamicShared())); }
 
-Int Hopper::loadWord(Int address) {
-  return word(assembly("ld.shared.b32 $0, [$1];", "=r,r", {address}, b.getI32Type()).front());
-}
 std::array<Int, 4> Hopper::loadWords(Int address) {
   SmallVector<Type> types(4, b.getI32Type());
   Values words =

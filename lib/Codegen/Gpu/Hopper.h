@@ -95,7 +95,6 @@ public:
 
   //===-- Shared memory ----------------------------------------------------===//
   Int dynamicShared(); ///< its first byte
-  Int loadWord(Int address);
   std::array<Int, 4> loadWords(Int address);
   void storeWords(Int address, std::array<Int, 4> words);
   std::pair<Value, Value> loadFloats(Int address, int64_t offset);
