@@ -31,6 +31,9 @@ namespace txc::plan {
 #define GEN_PASS_DEF_ASSIGNOFFSETS
 #include "txc/Plan/Passes.h.inc"
 
+/// What cuBLASLt wants of its workspace, in bytes.
+static constexpr int64_t libraryAlignment = 256;
+
 namespace {
 
 /// Offsets of `lifetimes` relative to their common base, placed in `order`, and
@@ -85,6 +88,8 @@ struct AssignOffsets : impl::AssignOffsetsBase<AssignOffsets> {
       int64_t base = 0;
       for (auto alloc : program.getOps<step::AllocOp>())
         if (!alloc.getEntry()) {
+          if (alloc.getKind() == step::BufferKind::Workspace)
+            base = llvm::alignTo(base, libraryAlignment);
           alloc.setOffset(base);
           base += slotBytes(alloc);
         }

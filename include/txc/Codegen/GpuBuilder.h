@@ -73,6 +73,14 @@ public:
   Value loadVector(Value pointer, Value index, Type element, int64_t lanes, Value mask = {}) override;
   void storeVector(Value value, Value pointer, Value index, Type element, Value mask = {}) override;
 
+  /// `lanes` (even) bf16 as they lie in memory, two in each i32.
+  Value loadPairs(Value pointer, Value index, int64_t lanes);
+  /// What loadPairs loaded, as f32.
+  Value unpackPairs(Value words);
+  /// The same value, of which nothing is known: what is computed from it is not
+  /// computed from earlier uses.
+  Value opaque(Value words);
+
   /// A call of an LLVM intrinsic by name.
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange operands);
   /// Applies `work` to each lane.

@@ -181,17 +181,34 @@ Value GpuBuilder::loadVector(Value pointer, Value index, Type element, int64_t l
     return create<LLVM::LoadOp>(shaped(element, lanes), from, alignmentOf(element, lanes));
   if (lanes % 2)
     return KernelBuilder::loadVector(pointer, index, element, lanes, {});
-  Type i32 = getI32Type();
-  unsigned alignment = alignmentOf(element, lanes);
-  // Pairs as words; a bf16 is the upper half of its f32.
-  Value words = create<LLVM::LoadOp>(VectorType::get({lanes / 2}, i32), from, alignment);
+  return unpackPairs(loadPairs(pointer, index, lanes));
+}
+
+Value GpuBuilder::loadPairs(Value pointer, Value index, int64_t lanes) {
+  Type bf16 = getBF16Type();
+  return create<LLVM::LoadOp>(VectorType::get({lanes / 2}, getI32Type()), address(pointer, index, bf16),
+                              alignmentOf(bf16, lanes));
+}
+
+// A bf16 is the upper half of its f32.
+Value GpuBuilder::unpackPairs(Value words) {
   SmallVector<Value> values;
-  for (int64_t i = 0; i < lanes / 2; ++i) {
+  int64_t pairs = lanesOf(words.getType());
+  for (int64_t i = 0; i < pairs; ++i) {
     Value word = create<vector::ExtractOp>(words, i);
-    values.push_back(bitcast(create<arith::ShLIOp>(word, this->i32(16)), getF32Type()));
-    values.push_back(bitcast(create<arith::AndIOp>(word, this->i32(0xffff0000)), getF32Type()));
+    values.push_back(bitcast(create<arith::ShLIOp>(word, i32(16)), getF32Type()));
+    values.push_back(bitcast(create<arith::AndIOp>(word, i32(0xffff0000)), getF32Type()));
   }
-  return create<vector::FromElementsOp>(VectorType::get({lanes}, getF32Type()), values);
+  return create<vector::FromElementsOp>(VectorType::get({2 * pairs}, getF32Type()), values);
+}
+
+Value GpuBuilder::opaque(Value words) {
+  return perLane(words, [&](Value word) {
+    return create<LLVM::InlineAsmOp>(TypeRange(getI32Type()), ValueRange(word), "", "=r,0",
+                                     /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                     LLVM::AsmDialectAttr(), ArrayAttr())
+        .getResult(0);
+  });
 }
 
 void GpuBuilder::storeVector(Value value, Value pointer, Value index, Type element, Value mask) {

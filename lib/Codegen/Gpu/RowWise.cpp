@@ -2,9 +2,11 @@
 //
 // A row belongs to one warp if it is narrow, else to one block. Each thread has
 // the chunks thread, thread + T, thread + 2 T, ... of the row, `lanes` adjacent
-// columns each: one 16-byte access for bf16. Chunks of a row that fits stay in
-// registers from the first reduction to the last store, so every input is read
-// once; wider rows (logits) are read again by each loop, from the L2 cache.
+// columns each: one 16-byte access for bf16. Chunks stay in registers from the
+// first reduction to the last store, so every input is read once: as f32 if the
+// row is narrow enough, else (logits) as the bf16 that they were, converted again
+// where they are used. Still wider rows are read again by each loop, from the L2
+// cache.
 //
 // - Reductions: lanes, then shuffles, then shared memory between warps, always in
 //   the same order.
@@ -30,23 +32,29 @@ static constexpr int64_t warpsPerBlock = 4;       ///< where each has a row of i
 static constexpr int64_t chunksPerThread = 4;     ///< wished for
 static constexpr int64_t mostChunksPerThread = 8; ///< that stay in registers
 static constexpr int64_t mostThreads = 512;
+static constexpr int64_t packedThreads = 1024; ///< of a row that is kept as bf16
+static constexpr int64_t packedRegisters = 28; ///< per thread, of such a row
 
 namespace {
 
 /// A chunk of a row that may lie beyond its end.
 struct GpuChunk : Chunk {
-  GpuChunk(Value column, int64_t lanes, Value active) : Chunk(column, lanes), active(active) {}
-  Value active; ///< null: always
+  GpuChunk(Value column, int64_t lanes, Value active, int64_t index)
+      : Chunk(column, lanes), active(active), index(index) {}
+  Value active;  ///< null: always
+  int64_t index; ///< among this thread's chunks; -1: not a constant
 };
 
 /// How rows are spread over threads; depends on the kernel and the architecture.
 struct RowPlan : RowLayout {
   RowPlan(const KernelBody &body, const GpuTarget &target);
 
+  int64_t widest = 0; ///< columns that one loop visits
   int64_t lanes = 8;
   int64_t threads = warpSize; ///< that share a row
   int64_t rowsPerBlock = 1;
   int64_t blocks = 1;
+  bool packed = false;       ///< rows are kept as bf16
   bool looped = false;       ///< rows do not fit into registers
   bool needsBarrier = false; ///< threads read what others will overwrite
   int64_t pinnedBytes = 0;   ///< of shared memory, for computed rows that are read out of order
@@ -60,8 +68,20 @@ bool hasColumns(tx::RowAccess access) {
   return access != tx::RowAccess::RowScalar && access != tx::RowAccess::Scalar;
 }
 
+/// Whether the rows that come in are one of bf16.
+bool mayBePacked(const KernelBody &body) {
+  int64_t rows = 0;
+  for (BlockArgument argument : body.block->getArguments())
+    if (llvm::any_of(argument.getUses(),
+                     [](OpOperand &use) { return accessOf(use) == tx::RowAccess::Row; })) {
+      ++rows;
+      if (!elementOf(argument).isBF16())
+        return false;
+    }
+  return rows == 1;
+}
+
 RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(body) {
-  int64_t widest = 0;
   auto see = [&](int64_t width) {
     int64_t base = baseOf(width);
     widest = std::max(widest, base);
@@ -96,6 +116,12 @@ RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(bo
   } else {
     threads = std::min(mostThreads, ceilDiv(chunks, warpSize * chunksPerThread) * warpSize);
     looped = columnSums.empty() && chunksOf(widest) > mostChunksPerThread;
+    if (looped && lanes > 1 && mayBePacked(body)) {
+      threads = packedThreads;
+      packed = chunksOf(widest) * lanes / 2 <= packedRegisters;
+      threads = packed ? packedThreads : mostThreads;
+      looped = !packed;
+    }
   }
   pinnedBytes *= rowsPerBlock;
   blocks = ceilDiv(std::max<int64_t>(rows, 1), rowsPerBlock);
@@ -115,11 +141,13 @@ public:
   reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
          llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) override;
   Value logSumExp(Value value) override;
+  Value load(const RowMemory &memory, Chunk &chunk, int64_t shift) override;
 
 private:
   using ChunkBody = llvm::function_ref<void(GpuChunk &, SmallVectorImpl<Value> &carried)>;
 
-  GpuChunk makeChunk(int64_t base, Value first, bool mayEnd);
+  GpuChunk makeChunk(int64_t base, Value first, bool mayEnd, int64_t index = -1);
+  GpuChunk makeChunk(int64_t base, int64_t index);
   /// Visits this thread's chunks of columns [0, base).
   SmallVector<Value> forChunks(int64_t base, ValueRange init, ChunkBody body);
   void whereActive(const GpuChunk &chunk, llvm::function_ref<void()> work);
@@ -136,18 +164,37 @@ private:
   Value pinned;      ///< shared memory
   int64_t pinnedSoFar = 0;
   std::map<int64_t, SmallVector<GpuChunk>> kept; ///< chunks of the current row, by base
+  /// Words of all chunks of the current row, by pointer and shift, if it is packed.
+  DenseMap<std::pair<Value, int64_t>, SmallVector<Value>> words;
 };
 } // namespace
 
 //===-- Chunks -------------------------------------------------------------===//
 
-GpuChunk GpuRowKernel::makeChunk(int64_t base, Value first, bool mayEnd) {
+GpuChunk GpuRowKernel::makeChunk(int64_t base, Value first, bool mayEnd, int64_t index) {
   Value column = b.mul(b.add(first, threadInRow), b.i64(plan.lanes));
   if (!mayEnd)
-    return GpuChunk(column, plan.lanes, {});
+    return GpuChunk(column, plan.lanes, {}, index);
   Value active = b.icmp(arith::CmpIPredicate::ult, column, b.i64(base));
   // A chunk beyond the end reads the first columns and writes nothing.
-  return GpuChunk(b.select(active, column, b.i64(0)), plan.lanes, active);
+  return GpuChunk(b.select(active, column, b.i64(0)), plan.lanes, active, index);
+}
+
+GpuChunk GpuRowKernel::makeChunk(int64_t base, int64_t index) {
+  bool mayEnd = (index + 1) * plan.lanes * plan.threads > base;
+  return makeChunk(base, b.i64(index * plan.threads), mayEnd, index);
+}
+
+Value GpuRowKernel::load(const RowMemory &memory, Chunk &chunk, int64_t shift) {
+  auto &own = static_cast<GpuChunk &>(chunk);
+  if (!plan.packed || own.index < 0 || !memory.element.isBF16())
+    return RowKernel::load(memory, chunk, shift);
+  // The first access loads all chunks, so that they are on their way together.
+  SmallVector<Value> &row = words[{memory.pointer, shift}];
+  if (row.empty())
+    for (int64_t c = 0, base = plan.widest; c < plan.chunksOf(base); ++c)
+      row.push_back(b.loadPairs(memory.pointer, b.add(makeChunk(base, c).column, b.i64(shift)), plan.lanes));
+  return b.unpackPairs(b.opaque(row[own.index]));
 }
 
 SmallVector<Value> GpuRowKernel::forChunks(int64_t base, ValueRange init, ChunkBody chunkBody) {
@@ -161,10 +208,18 @@ SmallVector<Value> GpuRowKernel::forChunks(int64_t base, ValueRange init, ChunkB
                        chunkBody(chunk, next);
                        return next;
                      });
+  if (plan.packed) {
+    // New chunks each time: nothing that was computed before is kept.
+    for (int64_t c = 0; c < count; ++c) {
+      GpuChunk chunk = makeChunk(base, c);
+      chunkBody(chunk, carried);
+    }
+    return carried;
+  }
   SmallVector<GpuChunk> &chunks = kept[base];
   if (chunks.empty())
     for (int64_t c = 0; c < count; ++c)
-      chunks.push_back(makeChunk(base, b.i64(c * plan.threads), (c + 1) * perStep > base));
+      chunks.push_back(makeChunk(base, c));
   for (GpuChunk &chunk : chunks)
     chunkBody(chunk, carried);
   return carried;
@@ -269,6 +324,7 @@ LogicalResult GpuRowKernel::emitRows() {
   auto emitRow = [&](Value r) {
     row = r;
     kept.clear();
+    words.clear();
     pinnedSoFar = 0;
     result = visitRow();
     if (succeeded(result))
@@ -374,7 +430,7 @@ void GpuRowKernel::storeResults() {
           b.store(scalars.lookup(body.yield->getOperand(i)), arguments[body.resultArgument(i)], row);
       });
   };
-  if (plan.looped) {
+  if (plan.looped || plan.packed) {
     if (plan.needsBarrier)
       waitForRow();
     for (int64_t base : bases)

@@ -25,6 +25,7 @@ using namespace mlir;
 namespace txc::codegen::gpu {
 
 static constexpr int64_t threads = 256, scanThreads = 1024;
+static constexpr int64_t unroll = 8; ///< loads in flight where a list is walked
 
 namespace {
 /// The parts of a scatter kernel, which yields one tensor.
@@ -85,6 +86,13 @@ private:
   }
   Value index(Value pointer, Value at) {
     return b.extendTo(b.load(pointer, at, b.getI32Type()), b.getI64Type());
+  }
+  /// Element first + u of a list that ends at `end`: where to read it (its first
+  /// element if it is beyond), and whether it is inside.
+  std::pair<Value, Value> inside(Value first, int64_t u, Value end) {
+    Value at = b.add(first, b.i64(u));
+    Value isInside = b.icmp(arith::CmpIPredicate::ult, at, end);
+    return {b.select(isInside, at, first), isInside};
   }
   Value tokenAt(Value position) { return index(tokens, position); }
 
@@ -157,10 +165,15 @@ void EmbeddingScatter::emitOrder() {
   forPosition([&](Value position, Value token) {
     Value begin = index(begins, token), end = b.add(begin, index(counts, token));
     Value self = b.truncTo(position, b.getI32Type());
-    Value rank = b.forLoop(begin, end, b.i64(1), b.i32(0), [&](Value at, ValueRange smaller) {
-      Value other = b.load(grouped, at, b.getI32Type());
-      Value isSmaller = b.icmp(arith::CmpIPredicate::ult, other, self);
-      return SmallVector<Value>{b.add(smaller[0], b.extendTo(isSmaller, b.getI32Type()))};
+    Value rank = b.forLoop(begin, end, b.i64(unroll), b.i32(0), [&](Value first, ValueRange smaller) {
+      Value sum = smaller[0];
+      for (int64_t u = 0; u < unroll; ++u) {
+        auto [at, isInside] = inside(first, u, end);
+        Value other = b.select(isInside, b.load(grouped, at, b.getI32Type()), b.i32(-1));
+        Value isSmaller = b.icmp(arith::CmpIPredicate::ult, other, self);
+        sum = b.add(sum, b.extendTo(isSmaller, b.getI32Type()));
+      }
+      return SmallVector<Value>{sum};
     })[0];
     b.store(self, ordered, b.add(begin, b.extendTo(rank, b.getI64Type())));
   });
@@ -175,10 +188,18 @@ void EmbeddingScatter::emitSums() {
     b.forLoop(b.mul(b.thread(), b.i64(scatter.lanes)), width, step, [&](Value column) {
       Value at = b.add(row, column);
       Value sum = b.loadVector(out, at, b.getF32Type(), scatter.lanes);
-      sum = b.forLoop(begin, end, b.i64(1), sum, [&](Value i, ValueRange old) {
-        Value from = b.add(b.mul(index(ordered, i), width), column);
-        return SmallVector<Value>{
-            b.fadd(old[0], b.loadVector(grad, from, elementOf(scatter.grad), scatter.lanes))};
+      // Several rows are on their way at a time; they are added in order.
+      sum = b.forLoop(begin, end, b.i64(unroll), sum, [&](Value first, ValueRange old) {
+        SmallVector<std::pair<Value, Value>> rows;
+        for (int64_t u = 0; u < unroll; ++u) {
+          auto [at, isInside] = inside(first, u, end);
+          Value from = b.add(b.mul(index(ordered, at), width), column);
+          rows.push_back({b.loadVector(grad, from, elementOf(scatter.grad), scatter.lanes), isInside});
+        }
+        Value next = old[0];
+        for (auto [row, isInside] : rows)
+          next = b.select(isInside, b.fadd(next, row), next);
+        return SmallVector<Value>{next};
       })[0];
       b.storeVector(sum, out, at, b.getF32Type());
     });

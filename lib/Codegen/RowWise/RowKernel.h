@@ -87,7 +87,7 @@ public:
   /// Number of the row, i64.
   Value rowIndex() { return row; }
   KernelBuilder::Generator generator(Value hyper) { return generators.lookup(hyper); }
-  Value load(const RowMemory &memory, Chunk &chunk, int64_t shift);
+  virtual Value load(const RowMemory &memory, Chunk &chunk, int64_t shift);
 
   void define(Value result, Closure closure) { closures[result] = std::move(closure); }
   void define(Value result, RowMemory memory) { memories[result] = memory; }
