@@ -372,10 +372,11 @@ Result<std::string> CublasLt::tune(const cuda::Driver &driver, cuda::Address are
       std::nth_element(list.begin(), list.begin() + kRounds / 2, list.end());
       medians.push_back(list[kRounds / 2]);
     }
-    // The heuristic's first stays unless another is clearly better.
+    // The heuristic's first stays unless another is clearly better: by a percent,
+    // and by more than what one kernel after another costs or saves.
     size_t best = 0;
     for (size_t i = 1; i < medians.size(); ++i)
-      if (medians[i] < medians[best] && medians[i] < 0.99 * medians[0])
+      if (medians[i] < medians[best] && medians[i] < 0.99 * medians[0] && medians[i] < medians[0] - 1e-3)
         best = i;
     shape->algorithm = (*found)[best].algorithm;
     shape->tuned = true;

@@ -111,7 +111,7 @@ CudaDevice::~CudaDevice() {
 Status CudaDevice::check(cuda::Result result, const std::string &doing) {
   if (result == kSuccess)
     return {};
-  Status status = driver_.error(result, doing);
+  Status status = driver_.error(result, doing, blocking_);
   if (failure_.ok())
     failure_ = status;
   return status;

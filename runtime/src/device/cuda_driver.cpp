@@ -59,7 +59,7 @@ txc::Result<Driver> Driver::load() {
 
 std::string Driver::versionText() const { return format("%d.%d", version_ / 1000, version_ % 1000 / 10); }
 
-Status Driver::error(Result result, const std::string &doing) const {
+Status Driver::error(Result result, const std::string &doing, bool commandIsKnown) const {
   const char *name = nullptr, *text = nullptr;
   if (getErrorName && getErrorName(result, &name) != kSuccess)
     name = nullptr;
@@ -103,10 +103,12 @@ Status Driver::error(Result result, const std::string &doing) const {
   case kInvalidAddressSpace:
   case kInvalidPc:
   case kLaunchFailed:
-    message +=
-        "; a kernel of the step failed. Run it again with --graphs=false and CUDA_LAUNCH_BLOCKING=1 in the "
-        "environment to learn which command it was. If nvidia-smi no longer lists the GPU, it was lost: see "
-        "dmesg for an Xid message";
+    message += "; a kernel of the step failed. ";
+    if (!commandIsKnown)
+      message +=
+          "Run it again with --graphs=false and CUDA_LAUNCH_BLOCKING=1 in the environment to learn which "
+          "command it was. ";
+    message += "If nvidia-smi no longer lists the GPU, it was lost: see dmesg for an Xid message";
     break;
   case kInvalidDevice:
   case 999: // CUDA_ERROR_UNKNOWN

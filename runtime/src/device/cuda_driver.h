@@ -27,7 +27,8 @@ public:
 
   // What went wrong in words, and what to do if that is known: "launching X: an
   // illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS); ...".
-  Status error(Result result, const std::string &doing) const;
+  // `commandIsKnown`: `doing` names the command that failed for sure.
+  Status error(Result result, const std::string &doing, bool commandIsKnown = false) const;
 
 private:
   int version_ = 0;

@@ -407,8 +407,14 @@ manual::Tool describeTool() {
       "A dataset NAME is looked for as a folder of that name, then in $TXC_DATA_DIR, ./data and "
       "~/.cache/txc/datasets; `txdata prepare` makes one."};
   tool.commands = {std::move(command)};
-  tool.environment = {{"OMP_NUM_THREADS", "CPU threads, unless --threads says"},
-                      {"TXC_DATA_DIR", "a folder of data sets"}};
+  tool.environment = {
+      {"OMP_NUM_THREADS", "CPU threads, unless --threads says"},
+      {"TXC_DATA_DIR", "a folder of data sets"},
+      {"CUDA_VISIBLE_DEVICES", "GPUs that the driver shows, in the order of --device"},
+      {"LOCAL_RANK", "which of them, unless --device says"},
+      {"TXC_CUDA_LIBRARY", "the file of NVIDIA's driver library, if not libcuda.so.1"},
+      {"TXC_CUBLASLT_LIBRARY", "the file of cuBLASLt; docs/gpu.md says where it is looked for"},
+      {"XDG_CACHE_HOME", "folder of the folder txc, where --tune keeps its choices; else ~/.cache"}};
   tool.exitCodes = {{"0", "done"},
                     {"1", "bad input"},
                     {"2", "wrong usage"},
