@@ -71,6 +71,24 @@ int64_t getBytesMoved(step::EntryOp entry) {
   return bytes;
 }
 
+/// The commands of an entry in order, a launch once per phase of its kernel. What
+/// a command moves and computes stands at its first phase.
+json::Array describeCommands(step::ProgramOp program, step::EntryOp entry) {
+  SmallVector<int64_t> numbers = plan::numberCommands(program, entry);
+  json::Array list;
+  for (auto [index, command] : llvm::enumerate(entry.getBody().front()))
+    for (int64_t phase = 0; phase < numbers[index + 1] - numbers[index]; ++phase) {
+      json::Object item;
+      if (auto name = command.getAttrOfType<StringAttr>("name"))
+        item["name"] = name.getValue();
+      for (auto [key, attribute] : {std::pair("bytes", "bytes"), std::pair("flops", "flops_causal")})
+        if (auto value = command.getAttrOfType<IntegerAttr>(attribute))
+          item[key] = phase == 0 ? value.getInt() : 0;
+      list.push_back(std::move(item));
+    }
+  return list;
+}
+
 json::Object describeParameters(ModuleOp module, ArrayRef<LedgerLine> ledger, int64_t tokens) {
   int64_t total = 0, positions = 0;
   json::Array list;
@@ -231,7 +249,8 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
   for (auto entry : program.getOps<step::EntryOp>())
     entries.push_back(json::Object{{"name", entry.getSymName()},
                                    {"commands", plan::numberCommands(program, entry).back()},
-                                   {"bytes_moved", getBytesMoved(entry)}});
+                                   {"bytes_moved", getBytesMoved(entry)},
+                                   {"list", describeCommands(program, entry)}});
   object["entries"] = std::move(entries);
   json::Array kernels;
   for (auto kernel : program.getOps<step::KernelOp>())

@@ -11,15 +11,22 @@ namespace txc {
 
 using Json = nlohmann::ordered_json;
 
-// What the metadata says about a launch; null if it says nothing.
-static Json knownOf(const RunFacts &facts, const CommandTime &time, const char *key) {
-  Json entries = facts.known("/entries");
-  if (entries.is_array())
-    for (const Json &entry : entries)
-      if (entry.value("name", "") == time.entry && entry.contains("list") &&
-          time.index < entry["list"].size() && entry["list"][time.index].contains(key))
-        return entry["list"][time.index][key];
-  return nullptr;
+void addKnownWork(std::vector<CommandTime> &times, const RunFacts &facts) {
+  const Json entries = facts.known("/entries");
+  if (!entries.is_array())
+    return;
+  for (CommandTime &time : times)
+    for (const Json &entry : entries) {
+      if (!entry.is_object() || entry.value("name", "") != time.entry || !entry.contains("list"))
+        continue;
+      const Json &list = entry["list"];
+      if (!list.is_array() || time.index >= list.size() || !list[time.index].is_object())
+        continue;
+      for (auto [key, value] : {std::pair("bytes", &time.bytes), std::pair("flops", &time.flops)})
+        if (auto known = list[time.index].find(key);
+            *value == 0 && known != list[time.index].end() && known->is_number_unsigned())
+          *value = known->get<uint64_t>();
+    }
 }
 
 Json profileJson(const std::vector<CommandTime> &times, const RunFacts &facts) {
@@ -37,16 +44,14 @@ Json profileJson(const std::vector<CommandTime> &times, const RunFacts &facts) {
       entries.push_back({{"name", time.entry}, {"milliseconds", 0.0}, {"commands", Json::array()}});
     Json &entry = entries.back();
     entry["milliseconds"] = entry["milliseconds"].get<double>() + time.milliseconds;
-    auto least = [&](uint64_t value, const char *key) {
-      return value ? Json(value) : knownOf(facts, time, key);
-    };
+    auto least = [](uint64_t value) { return value ? Json(value) : Json(); };
     entry["commands"].push_back({{"index", time.index},
                                  {"name", time.name},
                                  {"kind", time.kind},
                                  {"kernel", time.kernel.empty() ? Json() : Json(time.kernel)},
                                  {"milliseconds", time.milliseconds},
-                                 {"bytes", least(time.bytes, "bytes")},
-                                 {"flops", least(time.flops, "flops")}});
+                                 {"bytes", least(time.bytes)},
+                                 {"flops", least(time.flops)}});
   }
   return out;
 }

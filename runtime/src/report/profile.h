@@ -20,6 +20,9 @@
 
 namespace txc {
 
+// Fills in bytes and flops that only the metadata knows.
+void addKnownWork(std::vector<CommandTime> &times, const RunFacts &facts);
+
 nlohmann::ordered_json profileJson(const std::vector<CommandTime> &times, const RunFacts &facts);
 
 // Sums by entry and the commands that take longest, equal names under their

@@ -381,7 +381,8 @@ Status Trainer::profile() {
       return status;
   if (Status status = takeResults(0); !status.ok())
     return status;
-  const std::vector<CommandTime> times = device_->commandTimes();
+  std::vector<CommandTime> times = device_->commandTimes();
+  addKnownWork(times, facts_);
   const std::string path = facts_.options.out_dir + "/profile.json";
   if (Status status = writeFileAtomically(path, profileJson(times, facts_).dump(1) + "\n"); !status.ok())
     return status;
