@@ -381,6 +381,8 @@ Status Trainer::profile() {
       return status;
   if (Status status = takeResults(0); !status.ok())
     return status;
+  if (signal_())
+    return {};
   std::vector<CommandTime> times = device_->commandTimes();
   addKnownWork(times, facts_);
   const std::string path = facts_.options.out_dir + "/profile.json";
