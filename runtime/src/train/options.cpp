@@ -414,7 +414,8 @@ manual::Tool describeTool() {
       {"LOCAL_RANK", "which of them, unless --device says"},
       {"TXC_CUDA_LIBRARY", "the file of NVIDIA's driver library, if not libcuda.so.1"},
       {"TXC_CUBLASLT_LIBRARY", "the file of cuBLASLt; docs/gpu.md says where it is looked for"},
-      {"XDG_CACHE_HOME", "folder of the folder txc, where --tune keeps its choices; else ~/.cache"}};
+      {"XDG_CACHE_HOME", "folder of the folder txc, where --tune keeps its choices; else ~/.cache"},
+      {"NO_COLOR", "if set and not empty: no bold text on a terminal"}};
   tool.exitCodes = {{"0", "done"},
                     {"1", "bad input"},
                     {"2", "wrong usage"},

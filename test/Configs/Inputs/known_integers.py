@@ -30,4 +30,13 @@ for config, overrides, *known in rows:
     if integers != known:
         wrong += 1
         print(f"{config} {overrides}: found {integers}, expected {known}")
+# FLOPs of attention over those of the FFN: (6 * 4 C^2 + 12 C T) / (6 * 8 C^2), with
+# 6 C (T + 1) instead of 12 C T where only visible pairs count.
+C, T = 768, 1024
+ratios = ((24 * C * C + 12 * C * T) / (48 * C * C), (24 * C * C + 6 * C * (T + 1)) / (48 * C * C))
+for config in ("arch_gpt2", "arch_llama"):
+    command = ["txc", "explain", str(configs / f"{config}.yaml"), "--json"]
+    flops = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["flops_per_token"]
+    found = (flops["attention_to_ffn_full"], flops["attention_to_ffn_causal"])
+    print(f"{config}: attention/FFN {found[0]:.3f} full, {found[1]:.3f} causal, as by hand: {found == ratios}")
 print(f"{len(rows) - wrong} of {len(rows)} rows are exact")
