@@ -12,8 +12,10 @@ records = 0
 for round in range(6):
     out = f"{folder}/{round}"
     run = subprocess.Popen([*command, "--out_dir=" + out])
-    deadline = time.time() + 60
-    while not glob.glob(out + "/run_*.json") and time.time() < deadline:
+    # The first rounds are killed as soon as there is a log, the others later.
+    while not glob.glob(out + "/run_*.json") or (round > 2 and not any('"iteration"' in open(path).read()
+                                                                      for path in glob.glob(out + "/run_*.jsonl"))):
+        assert run.poll() is None
         time.sleep(0.002)
     for _ in range(20 + 17 * round):
         time.sleep(0.001)
