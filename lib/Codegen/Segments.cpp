@@ -8,7 +8,7 @@ using namespace mlir;
 
 namespace txc::codegen {
 
-Segments::Segments(step::KernelOp kernel) {
+Segments::Segments(step::KernelOp kernel, int64_t pieceElements) : pieceElements(pieceElements) {
   ArrayRef<int64_t> numbers = kernel.getSegments();
   ArrayRef<double> deviations = kernel.getStddevs();
   for (size_t s = 0; s * 5 + 4 < numbers.size(); ++s) {

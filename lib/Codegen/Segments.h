@@ -14,12 +14,12 @@
 namespace txc::codegen {
 
 struct Segments {
-  static constexpr int64_t pieceElements = 16384;
   /// Columns of the table, i64 each.
   enum Column { First, Count, FirstPiece, Decay, Init, Site, Stddev, NumColumns };
 
-  explicit Segments(step::KernelOp kernel);
+  Segments(step::KernelOp kernel, int64_t pieceElements);
 
+  int64_t pieceElements;
   llvm::SmallVector<std::array<int64_t, NumColumns>> rows;
   int64_t pieces = 0;
   int64_t elements = 0;

@@ -6,9 +6,9 @@
 //   - the operand is a gradient that the kernel adds to (always), or
 //   - the operand is a cache to which the kernel appends (always), or
 //   - the kernel is row-wise, all its ops are pointwise (column c of a row
-//     depends on column c and on reductions over that row, which come first),
-//     the operand is a row that an earlier kernel computed, and nothing reads
-//     the operand after the kernel.
+//     depends on column c and on reductions over that row, which come first) or
+//     it is one tx.rope, the operand is a row that an earlier kernel computed,
+//     and nothing reads the operand after the kernel.
 // Rows are tried in operand order; each operand is given away once.
 //
 // Guarantees: an accumulated gradient, and a cache, is written where it was read.
@@ -54,6 +54,10 @@ int64_t appended(tx::KernelOp kernel, unsigned index) {
 }
 
 bool allPointwise(tx::KernelOp kernel) {
+  // Codegen reads a rotated row before it writes any of it.
+  Block &body = kernel.getBody().front();
+  if (isa<tx::RopeOp>(body.front()) && llvm::hasNItems(body.without_terminator(), 1))
+    return true;
   for (Operation &op : kernel.getBody().front().without_terminator())
     if (auto rowWise = dyn_cast<tx::RowWiseOpInterface>(op); rowWise && !rowWise.isPointwise())
       return false;

@@ -1,6 +1,6 @@
 // RUN: tx-opt %s --split-input-file --verify-diagnostics --pass-pipeline='builtin.module(step.program(tx-codegen-verify))'
 
-// expected-error @+1 {{must hold one step.object after codegen, found 0}}
+// expected-error @+1 {{must hold one step.object or step.image after codegen, found 0}}
 step.program @none {
   step.kernel @k "row_wise" blocks [1] {
   }

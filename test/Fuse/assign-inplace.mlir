@@ -43,7 +43,7 @@ tx.param @w : tensor<8x8xf32> init = normal(0.02) site = 0 decay
 func.func @not_pointwise(%x: tensor<1x4x8xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<1x4x8xf32> {
   %w = tx.read @w value : tensor<8x8xf32>
   %p = tx.linear %x, %w : tensor<1x4x8xf32>, tensor<8x8xf32> -> tensor<1x4x8xf32>
-  // CHECK: tx.kernel row_wise {{.*}} inplace [-1]
+  // CHECK: tx.kernel row_wise {{.*}} inplace [0]
   %r = tx.rope %p, %c, %s half heads 1 head_dim 4 : tensor<1x4x8xf32>, tensor<4x2xf32>
   return %r : tensor<1x4x8xf32>
 }

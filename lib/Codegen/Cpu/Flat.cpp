@@ -17,13 +17,13 @@ using namespace mlir;
 
 namespace txc::codegen {
 
-static constexpr int64_t pieceElements = Segments::pieceElements;
+static constexpr int64_t pieceElements = 16384;
 
 namespace {
 class FlatKernel {
 public:
   FlatKernel(func::FuncOp function, step::KernelOp kernel, const CpuTarget &target)
-      : b(function, target), kernel(kernel), segments(kernel), lanes(b.lanes) {
+      : b(function, target), kernel(kernel), segments(kernel, pieceElements), lanes(b.lanes) {
     table = segments.emitTable(b, function, (function.getName() + ".segments").str());
   }
 
@@ -82,7 +82,7 @@ private:
 } // namespace
 
 KernelShape describeFlat(step::KernelOp kernel, const CpuTarget &target) {
-  Segments segments(kernel);
+  Segments segments(kernel, pieceElements);
   KernelShape shape;
   shape.blocks.push_back(segments.pieces);
   if (kernel.getKind() == "global_norm") {

@@ -125,6 +125,7 @@ public:
   LogicalResult emitRows();
 
   RowMemory inMemory(Value value) override;
+  RowMemory inStableMemory(Value value) override;
   SmallVector<Value>
   reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value> again,
          llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) override;
@@ -246,6 +247,24 @@ RowKernel::RowMemory CpuRowKernel::inMemory(Value value) {
   if (!memories.count(value))
     reduce(widthOf(value), {}, value, [](Chunk &, int64_t, ValueRange) -> SmallVector<Value> { return {}; });
   return memories.lookup(value);
+}
+
+// Results are stored chunk by chunk, so a row that one of them is written over is
+// copied.
+RowKernel::RowMemory CpuRowKernel::inStableMemory(Value value) {
+  RowMemory memory = inMemory(value);
+  auto argument = dyn_cast<BlockArgument>(value);
+  if (!argument || !llvm::is_contained(body.shared, static_cast<int64_t>(argument.getArgNumber())))
+    return memory;
+  Value &copy = buffers[value];
+  if (!copy)
+    copy = b.scratch(widthOf(value));
+  forChunks(plan.baseOf(widthOf(value)), 1, {}, [&](Chunk &chunk, unsigned, SmallVectorImpl<Value> &) {
+    for (int64_t shift = 0; shift < widthOf(value); shift += plan.baseOf(widthOf(value)))
+      b.storeVector(load(memory, chunk, shift), copy, b.add(chunk.column, b.i64(shift)), b.getF32Type(),
+                    chunk.mask);
+  });
+  return {copy, b.getF32Type()};
 }
 
 /// True if `argument` feeds nothing but `value`, through ops with one use each.

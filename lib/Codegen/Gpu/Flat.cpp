@@ -22,13 +22,18 @@ static constexpr int64_t threads = 256, lanes = 4, warpSize = GpuBuilder::warpSi
 static constexpr int64_t unroll = 2;
 static constexpr int64_t segmentWarps = 4; ///< of a block of phase 1
 using Fold = GpuBuilder::Fold;
+
+/// Elements of a block. An update goes through many arrays at once; small pieces
+/// keep what all blocks touch at a time close together in each of them.
+static int64_t pieceElements(step::KernelOp kernel) { return kernel.getKind() == "adamw" ? 2048 : 16384; }
 static const Fold sumsFolds[] = {Fold::Sum, Fold::Sum, Fold::Min, Fold::Max};
 
 namespace {
 class FlatKernel {
 public:
   FlatKernel(GpuBuilder &builder, step::KernelOp kernel)
-      : b(builder), kernel(kernel), segments(kernel), hasCompute(kernel->hasAttr("compute")) {
+      : b(builder), kernel(kernel), segments(kernel, pieceElements(kernel)),
+        hasCompute(kernel->hasAttr("compute")) {
     table = segments.emitTable(b, b.function, (b.function.getName() + "_segments").str(), /*space=*/1);
   }
 
@@ -43,8 +48,8 @@ private:
     return Segments::field(b, table, segment, column, type);
   }
   Value piecesOf(Value segment) {
-    return b.divu(b.add(field(segment, Segments::Count), b.i64(Segments::pieceElements - 1)),
-                  b.i64(Segments::pieceElements));
+    return b.divu(b.add(field(segment, Segments::Count), b.i64(segments.pieceElements - 1)),
+                  b.i64(segments.pieceElements));
   }
 
   /// The segment of this block's piece and its elements [from, to) of it.
@@ -81,8 +86,8 @@ void FlatKernel::findPiece() {
     low = b.select(after, next, low);
   }
   segment = low;
-  from = b.mul(b.sub(piece, field(segment, Segments::FirstPiece)), b.i64(Segments::pieceElements));
-  to = b.mins(b.add(from, b.i64(Segments::pieceElements)), field(segment, Segments::Count));
+  from = b.mul(b.sub(piece, field(segment, Segments::FirstPiece)), b.i64(segments.pieceElements));
+  to = b.mins(b.add(from, b.i64(segments.pieceElements)), field(segment, Segments::Count));
 }
 
 SmallVector<Value>
@@ -261,7 +266,7 @@ void FlatKernel::emitUpdate() {
 //===-- Entry points -------------------------------------------------------===//
 
 GpuShape describeFlat(step::KernelOp kernel) {
-  Segments segments(kernel);
+  Segments segments(kernel, pieceElements(kernel));
   int64_t count = segments.rows.size();
   GpuShape shape;
   GpuPhase pieces;

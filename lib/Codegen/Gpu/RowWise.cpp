@@ -68,6 +68,20 @@ bool hasColumns(tx::RowAccess access) {
   return access != tx::RowAccess::RowScalar && access != tx::RowAccess::Scalar;
 }
 
+/// The rope whose result is written over its operand, null if there is none.
+tx::RopeOp inPlaceRope(const KernelBody &body, unsigned result) {
+  auto rope = body.yield->getOperand(result).getDefiningOp<tx::RopeOp>();
+  auto input = rope ? dyn_cast<BlockArgument>(rope.getInput()) : BlockArgument();
+  return input && input.hasOneUse() && body.inplace(result) == input.getArgNumber() ? rope : tx::RopeOp();
+}
+
+/// How many of a result's columns must be written: in place, only what is rotated.
+int64_t columnsOf(const KernelBody &body, unsigned result) {
+  if (tx::RopeOp rope = inPlaceRope(body, result))
+    return rope.getHeads() * rope.getHeadDim();
+  return widthOf(body.yield->getOperand(result));
+}
+
 /// Whether the rows that come in are one of bf16.
 bool mayBePacked(const KernelBody &body) {
   int64_t rows = 0;
@@ -88,15 +102,23 @@ RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(bo
     while (base % lanes)
       lanes /= 2;
   };
+  llvm::SmallPtrSet<Operation *, 2> inPlace;
+  for (unsigned i = 0; i < body.numResults(); ++i)
+    if (tx::RopeOp rope = inPlaceRope(body, i)) {
+      inPlace.insert(rope);
+      see(columnsOf(body, i));
+    }
   for (Operation &op : body.block->without_terminator()) {
     if (!isa<tx::RowWiseOpInterface>(op))
       continue;
-    for (OpOperand &operand : op.getOpOperands())
-      if (accessOf(operand) == tx::RowAccess::Row)
-        see(widthOf(operand.get()));
-    for (OpResult result : op.getResults())
-      if (hasColumns(accessOf(result)))
-        see(widthOf(result));
+    if (!inPlace.contains(&op)) {
+      for (OpOperand &operand : op.getOpOperands())
+        if (accessOf(operand) == tx::RowAccess::Row)
+          see(widthOf(operand.get()));
+      for (OpResult result : op.getResults())
+        if (hasColumns(accessOf(result)))
+          see(widthOf(result));
+    }
     if (auto rope = dyn_cast<tx::RopeOp>(op)) {
       needsBarrier = true;
       if (int64_t n = ropeLanes(rope, lanes))
@@ -394,7 +416,7 @@ void GpuRowKernel::storeResults() {
       continue;
     if (!scalars.count(value)) {
       rowResults.push_back(i);
-      if (int64_t base = plan.baseOf(widthOf(value)); !llvm::is_contained(bases, base))
+      if (int64_t base = plan.baseOf(columnsOf(body, i)); !llvm::is_contained(bases, base))
         bases.push_back(base);
     }
   }
@@ -405,10 +427,10 @@ void GpuRowKernel::storeResults() {
   auto evaluate = [&](GpuChunk &chunk, int64_t base, SmallVectorImpl<Store> &stores) {
     for (unsigned i : rowResults) {
       Value value = body.yield->getOperand(i);
-      if (plan.baseOf(widthOf(value)) != base)
+      if (plan.baseOf(columnsOf(body, i)) != base)
         continue;
       Value pointer = rowAddress(arguments[body.resultArgument(i)], row, value);
-      for (int64_t shift = 0; shift < widthOf(value); shift += base)
+      for (int64_t shift = 0; shift < columnsOf(body, i); shift += base)
         stores.push_back(
             {at(value, chunk, shift), pointer, b.add(chunk.column, b.i64(shift)), elementOf(value)});
     }

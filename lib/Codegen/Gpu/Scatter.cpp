@@ -10,7 +10,9 @@
 //   phase 3  positions grouped by token, in the order of tickets
 //   phase 4  the same in ascending order: a position's place is the number of
 //            smaller ones of its token
-//   phase 5  a block per position that is the first of its token adds all of them
+//   phase 5  a block per segment of 32 places adds the rows of each token in it; a
+//            token that goes beyond the segment leaves a partial sum
+//   phase 6  partial sums of such tokens are added, segment by segment
 //
 // Cost of phase 4: the sum of squares of the tokens' counts, in comparisons.
 //
@@ -25,7 +27,8 @@ using namespace mlir;
 namespace txc::codegen::gpu {
 
 static constexpr int64_t threads = 256, scanThreads = 1024;
-static constexpr int64_t unroll = 8; ///< loads in flight where a list is walked
+static constexpr int64_t unroll = 8;         ///< loads in flight where a list is walked
+static constexpr int64_t segmentPlaces = 32; ///< that a block of phase 5 adds
 
 namespace {
 /// The parts of a scatter kernel, which yields one tensor.
@@ -65,7 +68,7 @@ public:
     tokens = argument(scatter.embedding.getTokens());
     grad = argument(scatter.grad);
     start = scatter.start ? argument(scatter.start) : Value();
-    Value *workspaces[] = {&counts, &begins, &tickets, &grouped, &ordered};
+    Value *workspaces[] = {&counts, &begins, &tickets, &grouped, &ordered, &partials};
     for (auto [i, workspace] : llvm::enumerate(workspaces))
       *workspace = b.argument(body.workspaceArgument(i));
   }
@@ -76,8 +79,13 @@ public:
   void emitGroup();
   void emitOrder();
   void emitSums();
+  void emitPartials();
 
 private:
+  Value partial(Value segment, int64_t slot);
+  void forColumns(llvm::function_ref<void(Value column)> work);
+  /// pointer[at] += sum
+  void addTo(Value pointer, Value at, Value sum);
   Value globalThread() { return b.add(b.mul(b.block(), b.i64(threads)), b.thread()); }
   void forPosition(llvm::function_ref<void(Value position, Value token)> work) {
     Value position = globalThread();
@@ -99,7 +107,8 @@ private:
   GpuBuilder &b;
   Scatter scatter;
   Value out, tokens, grad, start;
-  Value counts, begins, tickets, grouped, ordered; ///< i32; begins has one more
+  Value counts, begins, tickets, grouped, ordered; ///< i32
+  Value partials;                                  ///< two rows of f32 per segment
 };
 } // namespace
 
@@ -179,29 +188,87 @@ void EmbeddingScatter::emitOrder() {
   });
 }
 
+// Slot 0 of a segment is the partial sum of the token that it begins with, if that
+// token began before; slot 1 of the one that it ends with, if that began in it.
+Value EmbeddingScatter::partial(Value segment, int64_t slot) {
+  Value number = b.add(b.mul(segment, b.i64(2)), b.i64(slot));
+  return b.address(partials, b.mul(number, b.i64(scatter.columns)), b.getF32Type());
+}
+
+void EmbeddingScatter::forColumns(llvm::function_ref<void(Value column)> work) {
+  b.forLoop(b.mul(b.thread(), b.i64(scatter.lanes)), b.i64(scatter.columns),
+            b.i64(scatter.rowThreads() * scatter.lanes), work);
+}
+
+void EmbeddingScatter::addTo(Value pointer, Value at, Value sum) {
+  Value old = b.loadVector(pointer, at, b.getF32Type(), scatter.lanes);
+  b.storeVector(b.fadd(old, sum), pointer, at, b.getF32Type());
+}
+
 void EmbeddingScatter::emitSums() {
-  Value place = b.block(), token = tokenAt(index(ordered, place));
-  Value begin = index(begins, token);
-  b.ifThen(b.icmp(arith::CmpIPredicate::eq, begin, place), [&] {
-    Value end = b.add(begin, index(counts, token)), width = b.i64(scatter.columns);
-    Value row = b.mul(token, width), step = b.i64(scatter.rowThreads() * scatter.lanes);
-    b.forLoop(b.mul(b.thread(), b.i64(scatter.lanes)), width, step, [&](Value column) {
-      Value at = b.add(row, column);
-      Value sum = b.loadVector(out, at, b.getF32Type(), scatter.lanes);
-      // Several rows are on their way at a time; they are added in order.
-      sum = b.forLoop(begin, end, b.i64(unroll), sum, [&](Value first, ValueRange old) {
-        SmallVector<std::pair<Value, Value>> rows;
-        for (int64_t u = 0; u < unroll; ++u) {
-          auto [at, isInside] = inside(first, u, end);
-          Value from = b.add(b.mul(index(ordered, at), width), column);
-          rows.push_back({b.loadVector(grad, from, elementOf(scatter.grad), scatter.lanes), isInside});
-        }
-        Value next = old[0];
-        for (auto [row, isInside] : rows)
-          next = b.select(isInside, b.fadd(next, row), next);
-        return SmallVector<Value>{next};
+  Value segment = b.block(), first = b.mul(segment, b.i64(segmentPlaces));
+  Value last = b.mins(b.add(first, b.i64(segmentPlaces)), b.i64(scatter.positions));
+  Value width = b.i64(scatter.columns);
+  forColumns([&](Value column) {
+    // The sum of the token so far goes where it belongs.
+    auto flush = [&](Value token, Value sum) {
+      Value begin = index(begins, token), end = b.add(begin, index(counts, token));
+      Value startsHere = b.icmp(arith::CmpIPredicate::uge, begin, first);
+      Value endsHere = b.icmp(arith::CmpIPredicate::ule, end, last);
+      Value isWhole = b.create<arith::AndIOp>(startsHere, endsHere);
+      b.ifThen(isWhole, [&] { addTo(out, b.add(b.mul(token, width), column), sum); });
+      Value isPart = b.create<arith::XOrIOp>(isWhole, b.create<arith::ConstantOp>(b.getBoolAttr(true)));
+      b.ifThen(isPart, [&] {
+        Value to = b.select(startsHere, partial(segment, 1), partial(segment, 0));
+        b.storeVector(sum, to, column, b.getF32Type());
+      });
+    };
+    Value zero = b.splat(b.f32(0), scatter.lanes);
+    SmallVector<Value> state = {zero, tokenAt(index(ordered, first))};
+    state = b.forLoop(first, last, b.i64(unroll), state, [&](Value from, ValueRange old) {
+      struct Row {
+        Value token, values, isInside;
+      };
+      SmallVector<Row> rows; // on their way together
+      for (int64_t u = 0; u < unroll; ++u) {
+        auto [at, isInside] = inside(from, u, last);
+        Value position = index(ordered, at), place = b.add(b.mul(position, width), column);
+        rows.push_back(
+            {tokenAt(position), b.loadVector(grad, place, elementOf(scatter.grad), scatter.lanes), isInside});
+      }
+      Value sum = old[0], token = old[1];
+      for (Row &row : rows) {
+        Value isOther = b.icmp(arith::CmpIPredicate::ne, row.token, token);
+        Value ends = b.create<arith::AndIOp>(isOther, row.isInside);
+        b.ifThen(ends, [&] { flush(token, sum); });
+        Value next = b.select(ends, row.values, b.fadd(sum, row.values));
+        sum = b.select(row.isInside, next, sum);
+        token = b.select(ends, row.token, token);
+      }
+      return SmallVector<Value>{sum, token};
+    });
+    flush(state[1], state[0]);
+  });
+}
+
+void EmbeddingScatter::emitPartials() {
+  Value segment = b.block(), first = b.mul(segment, b.i64(segmentPlaces));
+  Value last = b.mins(b.add(first, b.i64(segmentPlaces)), b.i64(scatter.positions));
+  // Only the last token of a segment can start here and go beyond it.
+  Value token = tokenAt(index(ordered, b.sub(last, b.i64(1))));
+  Value begin = index(begins, token), end = b.add(begin, index(counts, token));
+  Value startsHere = b.icmp(arith::CmpIPredicate::uge, begin, first);
+  Value goesOn = b.icmp(arith::CmpIPredicate::ugt, end, last);
+  b.ifThen(b.create<arith::AndIOp>(startsHere, goesOn), [&] {
+    Type f32 = b.getF32Type();
+    Value segments = b.divu(b.add(end, b.i64(segmentPlaces - 1)), b.i64(segmentPlaces));
+    forColumns([&](Value column) {
+      Value sum = b.loadVector(partial(segment, 1), column, f32, scatter.lanes);
+      sum = b.forLoop(b.add(segment, b.i64(1)), segments, b.i64(1), sum, [&](Value other, ValueRange old) {
+        return SmallVector<Value>{
+            b.fadd(old[0], b.loadVector(partial(other, 0), column, f32, scatter.lanes))};
       })[0];
-      b.storeVector(sum, out, at, b.getF32Type());
+      addTo(out, b.add(b.mul(token, b.i64(scatter.columns)), column), sum);
     });
   });
 }
@@ -250,9 +317,11 @@ GpuShape describeScatter(const KernelBody &body) {
   add(1, scanThreads);
   add(perPosition, threads);
   add(perPosition, threads);
-  add(positions, scatter.rowThreads());
+  int64_t segments = ceilDiv(positions, segmentPlaces);
+  add(segments, scatter.rowThreads());
+  add(segments, scatter.rowThreads());
   int64_t rows = scatter.tableRows * 4, list = positions * 4;
-  shape.workspaceBytes = {rows, rows, list, list, list};
+  shape.workspaceBytes = {rows, rows, list, list, list, segments * 2 * scatter.columns * 4};
   return shape;
 }
 
@@ -264,9 +333,10 @@ LogicalResult emitScatter(GpuBuilder &b, const KernelBody &body, int64_t phase) 
     emitPosition(b, body);
   } else {
     EmbeddingScatter scatter(b, body);
-    void (EmbeddingScatter::*const phases[])() = {&EmbeddingScatter::emitStart,  &EmbeddingScatter::emitCount,
-                                                  &EmbeddingScatter::emitBegins, &EmbeddingScatter::emitGroup,
-                                                  &EmbeddingScatter::emitOrder,  &EmbeddingScatter::emitSums};
+    void (EmbeddingScatter::*const phases[])() = {
+        &EmbeddingScatter::emitStart,   &EmbeddingScatter::emitCount, &EmbeddingScatter::emitBegins,
+        &EmbeddingScatter::emitGroup,   &EmbeddingScatter::emitOrder, &EmbeddingScatter::emitSums,
+        &EmbeddingScatter::emitPartials};
     (scatter.*phases[phase])();
   }
   b.finish();

@@ -114,7 +114,7 @@ LogicalResult emit(RowKernel &k, tx::RopeOp op) {
   if (!aligned && !elementOf(op.getInput()).isF32())
     return op.emitOpError() << "with head_dim " << op.getHeadDim() << " takes f32 only, found "
                             << op.getInput().getType();
-  Rotation rotation{k, op, k.inMemory(op.getInput()), k.periodic(op.getCos()), k.periodic(op.getSin())};
+  Rotation rotation{k, op, k.inStableMemory(op.getInput()), k.periodic(op.getCos()), k.periodic(op.getSin())};
   k.define(op.getResult(), [rotation, aligned](Chunk &chunk, int64_t shift) mutable {
     if (!aligned)
       return rotation.gathered(chunk, shift);

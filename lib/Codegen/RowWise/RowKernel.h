@@ -80,6 +80,8 @@ public:
   Value spread(Value scalar, const Chunk &chunk) { return b.splat(scalar, chunk.lanes); }
   /// Makes sure that a row lies in memory.
   virtual RowMemory inMemory(Value value) = 0;
+  /// The same, where it stays until the last result of the row is computed.
+  virtual RowMemory inStableMemory(Value value) { return inMemory(value); }
   /// This row of an operand with RowAccess::Periodic.
   RowMemory periodic(Value value);
   /// Row `index` (i64) of an operand with RowAccess::Gather.

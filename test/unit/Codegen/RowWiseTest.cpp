@@ -270,6 +270,21 @@ TEST(RowWise, CastBothWays) {
 }
 
 // Head sizes whose halves are a vector, a part of one, and neither.
+TEST(RowWise, RopeInPlace) {
+  for (const char *layout : {"half", "interleaved", "half inverse", "interleaved inverse"})
+    for (int64_t dim : {64, 16, 6, 20}) {
+      std::string text = R"(step.kernel @k "row_wise" inplace [0] {
+        ^bb0(%x: tensor<2x5x$Nxf32>, %c: tensor<5x$Hxf32>, %s: tensor<5x$Hxf32>):
+          %r = tx.rope %x, %c, %s LAYOUT heads 3 head_dim $D : tensor<2x5x$Nxf32>, tensor<5x$Hxf32>
+          tx.yield %r : tensor<2x5x$Nxf32>
+      })";
+      text.replace(text.find("LAYOUT"), 6, layout);
+      checkKernel(text, {{"N", 5 * dim}, {"H", dim / 2}, {"D", dim}});
+      if (HasFatalFailure())
+        return;
+    }
+}
+
 TEST(RowWise, Rope) {
   for (const char *layout : {"half", "interleaved", "half inverse", "interleaved inverse"})
     for (int64_t dim : {64, 16, 8, 6, 2, 20}) {
