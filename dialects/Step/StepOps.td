@@ -61,7 +61,9 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
       init         (hyper) -> (value)             `stddevs` has one per segment
       global_norm  (hyper, grad) -> (stats)       as tx.global_norm
       adamw        (hyper, stats) -> (value, grad, moment1, moment2)  as tx.adamw
-    Each argument but hyper and stats is the first parameter's buffer.
+    Each argument but hyper and stats is the first parameter's buffer. With
+    `compute`, init and adamw have one more result, the first parameter's bf16
+    copy, in which element i is element i of the values, rounded.
 
     `blocks` has one number per phase: the phases of a launch run one after the
     other, the blocks of a phase in any order and at the same time. The object
@@ -78,10 +80,11 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$workspace,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$segments,
     DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs,
-    OptionalAttr<TypedArrayAttrBase<Step_GeometryAttr, "geometry of each phase">>:$geometry);
+    OptionalAttr<TypedArrayAttrBase<Step_GeometryAttr, "geometry of each phase">>:$geometry,
+    UnitAttr:$compute);
   let regions = (region AnyRegion:$body);
   let assemblyFormat = [{
-    $sym_name $kind (`inplace` $inplace^)? (`blocks` $blocks^)? (`workspace` $workspace^)?
+    $sym_name $kind (`compute` $compute^)? (`inplace` $inplace^)? (`blocks` $blocks^)? (`workspace` $workspace^)?
     (`segments` $segments^)? (`stddevs` $stddevs^)? (`geometry` $geometry^)? attr-dict-with-keyword $body
   }];
 }

@@ -28,6 +28,7 @@ def Tx_EmbeddingVjpOp : Tx_PureOp<"embedding_vjp"> {
 
     Constraints:
     * (C1) `grad` is [B, T, C], `result` [V, C].
+    * (C2) `result` is f32 if `grad` is bf16, else of the type of `grad`.
   }];
   let arguments = (ins Tx_TokenTensor:$tokens, Tx_FloatTensor:$grad);
   let results = (outs Tx_FloatTensor:$result);
@@ -47,6 +48,7 @@ def Tx_AddPositionOp : Tx_PureOp<"add_position", [AllTypesMatch<["input", "resul
     Constraints:
     * (C1) `input` is [B, T, C], `table` [T, C].
     * (C2) with a `position`, `input` is [B, 1, C], `table` [P, C].
+    * (C3) `input` and `table` have one element type.
 
     Derivative: the gradient itself for `input`, `tx.position_vjp` for `table`;
     there is none with a `position`, which only decoding has.
@@ -67,6 +69,7 @@ def Tx_PositionVjpOp : Tx_PureOp<"position_vjp"> {
 
     Constraints:
     * (C1) `grad` is [B, T, C], `result` [T, C].
+    * (C2) `result` is f32 if `grad` is bf16, else of the type of `grad`.
   }];
   let arguments = (ins Tx_FloatTensor:$grad);
   let results = (outs Tx_FloatTensor:$result);

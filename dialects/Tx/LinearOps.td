@@ -13,6 +13,7 @@ def Tx_LinearOp : Tx_PureOp<"linear", [DeclareOpInterfaceMethods<Tx_FlopsOpInter
     Constraints:
     * (C1) `weight` is [out, in], `in` the innermost size of `input`.
     * (C2) `result` has the shape of `input` with `out` innermost.
+    * (C3) `input`, `weight` and `result` have one element type.
 
     FLOPs: 2 * rows * out * in.
     Derivatives: `tx.linear_input_vjp`, `tx.linear_weight_vjp`.
@@ -31,6 +32,7 @@ def Tx_LinearInputVjpOp : Tx_PureOp<"linear_input_vjp", [DeclareOpInterfaceMetho
     Constraints:
     * (C1) `weight` is [out, in], `out` the innermost size of `grad`.
     * (C2) `result` has the shape of `grad` with `in` innermost.
+    * (C3) `grad`, `weight` and `result` have one element type.
 
     FLOPs: 2 * rows * out * in.
   }];
@@ -48,6 +50,8 @@ def Tx_LinearWeightVjpOp : Tx_PureOp<"linear_weight_vjp", [DeclareOpInterfaceMet
     Constraints:
     * (C1) `grad` and `input` have the same leading dimensions.
     * (C2) `result` is [out, in], the innermost sizes of `grad` and `input`.
+    * (C3) `grad` and `input` have one element type.
+    * (C4) `result` is f32 if `grad` is bf16, else of the type of `grad`.
 
     FLOPs: 2 * rows * out * in.
   }];
@@ -65,6 +69,7 @@ def Tx_AddBiasOp : Tx_PureOp<"add_bias", [AllTypesMatch<["input", "result"]>,
 
     Constraints:
     * (C1) `bias` is 1-D, of the innermost size of `input`.
+    * (C2) `bias` is f32 if `input` is bf16, else of the type of `input`.
 
     Derivative: the gradient itself for `input`, `tx.bias_vjp` for `bias`.
   }];
@@ -81,6 +86,7 @@ def Tx_BiasVjpOp : Tx_PureOp<"bias_vjp", [DeclareOpInterfaceMethods<Tx_RowWiseOp
 
     Constraints:
     * (C1) `result` is 1-D, of the innermost size of `grad`.
+    * (C2) `result` is f32 if `grad` is bf16, else of the type of `grad`.
   }];
   let arguments = (ins Tx_FloatTensor:$grad);
   let results = (outs Tx_FloatTensor:$result);

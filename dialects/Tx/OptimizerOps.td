@@ -35,15 +35,16 @@ def Tx_AdamwOp : Tx_Op<"adamw", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]
         w  = w - lr * weight_decay * w           (if the parameter has `decay`)
         w  = w - lr * (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon)
         g  = 0
-    `stats` is the result of `tx.global_norm`. autodiff writes one op for each
+    and, with `compute`, the bf16 copy of w. `stats` is the result of `tx.global_norm`. autodiff writes one op for each
     parameter; `fuse` makes one of all, over the flat parameter arena.
 
     Constraints:
     * (C1) each symbol names a `tx.param`; none twice; at least one.
     * (C2) `stats` has 9 elements.
   }];
-  let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_F32Tensor:$stats, Tx_HyperType:$hyper);
-  let assemblyFormat = "$params `,` $stats `,` $hyper attr-dict `:` type($stats)";
+  let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_F32Tensor:$stats, Tx_HyperType:$hyper,
+    UnitAttr:$compute);
+  let assemblyFormat = "$params `,` $stats `,` $hyper (`compute` $compute^)? attr-dict `:` type($stats)";
   let hasVerifier = 1;
 }
 

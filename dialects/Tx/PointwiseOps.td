@@ -53,7 +53,7 @@ def Tx_ActivationVjpOp : Tx_PureOp<"activation_vjp", [SameOperandsAndResultType,
   let assemblyFormat = "$kind $grad `,` $input attr-dict `:` type($result)";
 }
 
-def Tx_SwigluOp : Tx_PureOp<"swiglu", [DeclareOpInterfaceMethods<Tx_RowWiseOpInterface, ["isPointwise"]>]> {
+def Tx_SwigluOp : Tx_PureOp<"swiglu", [DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
   let summary = "Gates one half of each row by the other";
   let description = [{
     A row of `input` holds F gate elements, then F up elements:
@@ -73,7 +73,7 @@ def Tx_SwigluOp : Tx_PureOp<"swiglu", [DeclareOpInterfaceMethods<Tx_RowWiseOpInt
 }
 
 def Tx_SwigluVjpOp : Tx_PureOp<"swiglu_vjp", [AllTypesMatch<["input", "result"]>,
-    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface, ["isPointwise"]>]> {
+    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
   let summary = "Derivative of tx.swiglu";
   let description = [{
     With s = 1 / (1 + exp(-gate)):
@@ -117,7 +117,8 @@ def Tx_CastOp : Tx_PureOp<"cast", [DeclareOpInterfaceMethods<Tx_RowWiseOpInterfa
     Constraints:
     * (C1) operand and result have the same shape and different element types.
 
-    Derivative: `tx.cast` back.
+    Derivative: `tx.cast` back, unless the gradient has the operand's type already,
+    as that of a weight has.
   }];
   let arguments = (ins Tx_FloatTensor:$input);
   let results = (outs Tx_FloatTensor:$result);

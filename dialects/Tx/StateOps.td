@@ -10,7 +10,8 @@ def Tx_ParamOp : Tx_Op<"param", [Symbol]> {
     The symbol is the parameter's YAML path. `init` and `stddev` say how
     `tx.init` fills it, `site` is its number in the counter-based generator,
     `decay` whether weight decay applies. Each parameter has four tensors of its
-    type: value, grad, moment1, moment2.
+    type: value, grad, moment1, moment2; and a fifth, compute, which is the value
+    rounded to bf16, in programs whose `tx.init` and `tx.adamw` keep it.
 
     Constraints:
     * (C1) the type is a static tensor of f32 (the master precision).
@@ -51,8 +52,10 @@ def Tx_ReadOp : Tx_Op<"read"> {
   let summary = "Reads a tensor of a parameter, or a cache";
   let description = [{
     Constraints:
-    * (C1) `param` names a `tx.param` of the result's shape.
+    * (C1) `param` names a `tx.param` of the result's type, for `compute` of its
+      shape.
     * (C2) of a `tx.cache` the state is `value` and the type the result's.
+    * (C3) `compute` is bf16.
 
     Example: `%w = tx.read @"lm_head.weight" value : tensor<256x64xf32>`
   }];
@@ -66,8 +69,9 @@ def Tx_AssignOp : Tx_Op<"assign"> {
   let summary = "Replaces a tensor of a parameter, or a cache";
   let description = [{
     Constraints:
-    * (C1) `param` names a `tx.param` of the value's shape.
+    * (C1) `param` names a `tx.param` of the value's type.
     * (C2) of a `tx.cache` the state is `value` and the type the value's.
+    * (C3) `state` is not `compute`, which follows the value.
 
     Example: `tx.assign @"wte.weight" grad, %g : tensor<256x64xf32>`
   }];
@@ -84,7 +88,7 @@ def Tx_AccumulateOp : Tx_Op<"accumulate"> {
     moves the addition into the kernel that computes `value`.
 
     Constraints:
-    * (C1) `param` names a `tx.param` of the value's shape.
+    * (C1) `param` names a `tx.param` of the value's type.
   }];
   let arguments = (ins FlatSymbolRefAttr:$param, Tx_FloatTensor:$value);
   let assemblyFormat = "$param `,` $value attr-dict `:` type($value)";
@@ -99,13 +103,14 @@ def Tx_InitOp : Tx_Op<"init"> {
     (e_lo, e_hi, site, 0xffffffff):
         u1 = ((w0 >> 8) + 1) * 2^-24,  u2 = (w1 >> 8) * 2^-24
         z  = sqrt(-2 ln u1) * cos(2 pi u2)
-    The gradient and both moments become zero.
+    The gradient and both moments become zero. With `compute` the bf16 copy is
+    written too.
 
     Constraints:
     * (C1) `param` names a `tx.param`.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$param, Tx_HyperType:$hyper);
-  let assemblyFormat = "$param `,` $hyper attr-dict";
+  let arguments = (ins FlatSymbolRefAttr:$param, Tx_HyperType:$hyper, UnitAttr:$compute);
+  let assemblyFormat = "$param `,` $hyper (`compute` $compute^)? attr-dict";
   let hasVerifier = 1;
 }
 

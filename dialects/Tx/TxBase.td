@@ -29,6 +29,12 @@ def Tx_Dialect : Dialect {
     gradients, moments, caches) is read with `tx.read` and written with
     `tx.assign`, `tx.accumulate`, `tx.init` and `tx.adamw`; everything else is
     pure.
+
+    Precision is in the types. Parameters, their gradients and moments are f32,
+    as are statistics of rows and losses. With bf16, activations, their gradients
+    and the copies of weights that products read (`tx.read ... compute`) are
+    bf16; products and reductions sum in f32, so a gradient of a weight is f32
+    without ever having been rounded to bf16.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -64,6 +70,8 @@ def Tx_TokenTensor : RankedTensorOf<[I32], [HasStaticShapePred, HasAnyRankOfPred
     "i32 tensor of shape [B, T]">;
 def Tx_PositionTensor : RankedTensorOf<[I32], [HasStaticShapePred, HasAnyRankOfPred<[0]>],
     "0-d i32 tensor">, BuildableType<"::mlir::RankedTensorType::get({}, $_builder.getI32Type())">;
+def Tx_RowsTensor : RankedTensorOf<[F32, BF16, F64, I32], [HasStaticShapePred, HasAnyRankOfPred<[2, 3]>],
+    "tensor of shape [B, T] or [B, T, C]">;
 def Tx_TensorOrHyper : AnyTypeOf<[StaticShapeTensorOf<[F32, BF16, F64, I32]>, Tx_HyperType]>;
 
 //===-- Enums --------------------------------------------------------------===//
@@ -77,7 +85,8 @@ def Tx_State : Tx_Enum<"State", "which tensor of a parameter", [
   I32EnumAttrCase<"Value", 0, "value">,
   I32EnumAttrCase<"Grad", 1, "grad">,
   I32EnumAttrCase<"Moment1", 2, "moment1">,
-  I32EnumAttrCase<"Moment2", 3, "moment2">]>;
+  I32EnumAttrCase<"Moment2", 3, "moment2">,
+  I32EnumAttrCase<"Compute", 4, "compute">]>;
 def Tx_StateAttr : EnumAttr<Tx_Dialect, Tx_State, "state">;
 
 def Tx_Init : Tx_Enum<"Init", "how a parameter starts", [

@@ -82,7 +82,8 @@ def Tx_RowWiseOpInterface : OpInterface<"RowWiseOpInterface"> {
     InterfaceMethod<[{
       True if column c of a row result depends on its row operands only through
       column c and through reductions over the row, so that a result may be
-      written over an operand.
+      written over an operand. Of a row in two halves (SwiGLU), column c of
+      either half counts as column c: a kernel computes both before it stores.
     }], "bool", "isPointwise", (ins), "", [{ return true; }]>
   ];
 }

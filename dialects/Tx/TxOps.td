@@ -10,6 +10,7 @@ include "Tx/AttentionOps.td"
 include "Tx/PointwiseOps.td"
 include "Tx/LossOps.td"
 include "Tx/OptimizerOps.td"
+include "Tx/RowsOps.td"
 include "Tx/KernelOps.td"
 
 #endif // TXC_TX_OPS

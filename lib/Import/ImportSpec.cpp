@@ -10,9 +10,10 @@
 //   post: x = norm(x + attn(x));  x = norm(x + ffn(x))
 //   loss = mean cross-entropy of lm_head(norm(x))
 //
-// Precision: weights are f32. With dtype bfloat16 each read is cast, and the
-// activations are bf16; rope's tables, the statistics of norms and the losses
-// are f32 always.
+// Precision: weights are f32. With dtype bfloat16 the activations are bf16, and
+// each read of a matrix or table is cast. Gains and biases are read as they are:
+// they are small, and the kernels that use them compute in f32 anyway. rope's
+// tables, the statistics of norms and the losses are f32 always.
 //
 // Guarantees: what tx-import-verify checks; the same spec gives the same text.
 //
@@ -105,7 +106,7 @@ Value Importer::weight(const Twine &path, ArrayRef<int64_t> shape, tx::Init init
                                                  /*decay=*/shape.size() >= 2));
   }
   Value value = builder.create<tx::ReadOp>(loc, type, name, tx::State::Value);
-  if (computeType != f32)
+  if (computeType != f32 && shape.size() >= 2)
     value = builder.create<tx::CastOp>(loc, type.clone(computeType), value);
   return value;
 }

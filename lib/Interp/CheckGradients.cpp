@@ -72,13 +72,13 @@ LogicalResult CheckGradients::check() {
   pm.addPass(autodiff::createDifferentiate());
   if (failed(pm.run(*copy)))
     return failure();
-  State gradients(*copy);
+  State gradients(*copy, /*rounds=*/false);
   gradients.randomise(seed, scale);
   SmallVector<Datum> results;
   if (failed(call(copy->lookupSymbol<func::FuncOp>("micro"), gradients, *arguments, results)))
     return failure();
 
-  State state(module);
+  State state(module, /*rounds=*/false);
   if (state.getNames().empty())
     return module.emitError() << "has no tx.param to differentiate by";
   state.randomise(seed, scale);

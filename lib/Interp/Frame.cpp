@@ -7,7 +7,15 @@ using namespace mlir;
 
 namespace txc::interp {
 
-State::State(ModuleOp module) {
+double roundToBFloat16(double value) {
+  bool losesInfo;
+  APFloat number(value);
+  number.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &losesInfo);
+  number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &losesInfo);
+  return number.convertToDouble();
+}
+
+State::State(ModuleOp module, bool rounds) : rounds(rounds) {
   for (auto op : module.getOps<tx::ParamOp>()) {
     names.push_back(op.getSymNameAttr());
     Param &param = params[op.getSymNameAttr()];
@@ -18,6 +26,14 @@ State::State(ModuleOp module) {
   for (auto op : module.getOps<tx::CacheOp>())
     params[op.getSymNameAttr()].tensors[static_cast<int>(tx::State::Value)] =
         Tensor(cast<RankedTensorType>(op.getType()).getShape());
+}
+
+void State::keepCompute(StringAttr name) {
+  Tensor &compute = get(name, tx::State::Compute);
+  compute = get(name, tx::State::Value);
+  if (rounds)
+    for (double &element : compute.data)
+      element = roundToBFloat16(element);
 }
 
 void State::initialise(StringAttr name, uint64_t seed) {

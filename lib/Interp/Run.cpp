@@ -131,7 +131,7 @@ LogicalResult Run::evaluate() {
     return module.emitError() << "steps and micro_batches must be positive, found " << steps << " and "
                               << microBatches;
 
-  state.emplace(module);
+  state.emplace(module, round);
   batches.emplace(module, dataSeed, ignored);
   hyper = Hyper();
   hyper.learningRate = lr;

@@ -1,7 +1,9 @@
 //===- Frame.h - Values and state of an evaluation -------------------------===//
 //
 // Every float is a double, whatever its type in the program: the oracle computes
-// the mathematics, and tx.cast is the identity.
+// the mathematics. Only where a program rounds by itself, at a tx.cast to bf16
+// and where tx.init and tx.adamw write the bf16 copy of a weight, does the oracle
+// round too, so that it is a reference for bf16 programs; State says whether.
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_INTERP_FRAME_H
@@ -46,11 +48,16 @@ struct Hyper {
   uint64_t seed = 0, step = 0;
 };
 
-/// What outlives a function: four tensors for each parameter of a module, and its
+/// `value` rounded to bf16, to nearest even.
+double roundToBFloat16(double value);
+
+/// What outlives a function: five tensors for each parameter of a module, and its
 /// caches, which have a value only.
 class State {
 public:
-  explicit State(mlir::ModuleOp module);
+  /// Without `rounds`, every cast is exact: for finite differences.
+  explicit State(mlir::ModuleOp module, bool rounds = true);
+  bool getRounds() const { return rounds; }
 
   Tensor &get(mlir::StringAttr param, tx::State state) {
     return params[param].tensors[static_cast<int>(state)];
@@ -58,6 +65,8 @@ public:
   tx::ParamOp getParam(mlir::StringAttr name) { return params[name].op; }
   /// All parameters, in the order of the module.
   llvm::ArrayRef<mlir::StringAttr> getNames() const { return names; }
+  /// Makes the bf16 copy of a parameter's value.
+  void keepCompute(mlir::StringAttr param);
   /// Fills a parameter as its tx.param says; its gradient and moments become zero.
   void initialise(mlir::StringAttr param, uint64_t seed);
   /// Gives all parameters normal values of standard deviation `scale`, plus 1 where
@@ -67,8 +76,9 @@ public:
 private:
   struct Param {
     tx::ParamOp op;
-    Tensor tensors[4];
+    Tensor tensors[5];
   };
+  bool rounds;
   llvm::DenseMap<mlir::StringAttr, Param> params;
   llvm::SmallVector<mlir::StringAttr> names;
 };

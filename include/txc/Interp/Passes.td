@@ -15,6 +15,7 @@ def Run : Pass<"tx-interp-run", "::mlir::ModuleOp"> {
     Option<"eps", "eps", "double", "1e-8", "AdamW's epsilon">,
     Option<"weightDecay", "weight_decay", "double", "0.1", "Weight decay">,
     Option<"clip", "clip", "double", "1", "Limit of the gradient norm; 0: none">,
+    Option<"round", "round", "bool", "true", "Round casts to bf16 and bf16 copies of weights">,
     Option<"dump", "dump", "std::string", "", "Folder for .npy files of batches, parameters and gradients">
   ];
 }

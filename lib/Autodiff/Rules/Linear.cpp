@@ -10,7 +10,7 @@ namespace {
 /// The weight's gradient first: `input` often dies there, and the gradient of
 /// `input`, of the same size, can take its place.
 LogicalResult linear(tx::LinearOp op, OpBuilder &b, ArrayRef<Value> dy, Grads &dx) {
-  dx[1] = b.create<tx::LinearWeightVjpOp>(op.getLoc(), op.getWeight().getType(), dy[0], op.getInput());
+  dx[1] = b.create<tx::LinearWeightVjpOp>(op.getLoc(), getMasterType(op.getWeight()), dy[0], op.getInput());
   dx[0] = b.create<tx::LinearInputVjpOp>(op.getLoc(), op.getInput().getType(), dy[0], op.getWeight());
   return success();
 }

@@ -29,8 +29,12 @@ LogicalResult dropout(tx::DropoutOp op, OpBuilder &b, ArrayRef<Value> dy, Grads 
   return success();
 }
 
+/// The gradient of a cast weight comes in f32 already: nothing to do then.
 LogicalResult castBack(tx::CastOp op, OpBuilder &b, ArrayRef<Value> dy, Grads &dx) {
-  dx[0] = b.create<tx::CastOp>(op.getLoc(), op.getInput().getType(), dy[0]);
+  if (dy[0].getType() == op.getInput().getType())
+    dx[0] = dy[0];
+  else
+    dx[0] = b.create<tx::CastOp>(op.getLoc(), op.getInput().getType(), dy[0]);
   return success();
 }
 

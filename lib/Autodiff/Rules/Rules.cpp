@@ -7,6 +7,11 @@ using namespace mlir;
 
 namespace txc::autodiff {
 
+Type getMasterType(Value weight) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  return type.getElementType().isBF16() ? type.clone(Float32Type::get(type.getContext())) : type;
+}
+
 LogicalResult onlyFirst(Operation *op, ArrayRef<Value> grads) {
   for (auto [index, grad] : llvm::enumerate(grads))
     if (grad && index > 0) {

@@ -36,6 +36,10 @@ void attach(mlir::MLIRContext *context) {
   Op::template attachInterface<Model<Op, rule>>(*context);
 }
 
+/// The type of the gradient of `weight`: f32 if it is bf16, since sums over rows
+/// are kept as they come.
+mlir::Type getMasterType(mlir::Value weight);
+
 /// Fails unless the first result alone has a gradient; the others are statistics
 /// that the backward pass reads.
 mlir::LogicalResult onlyFirst(mlir::Operation *op, mlir::ArrayRef<mlir::Value> grads);

@@ -113,4 +113,16 @@ LogicalResult emit(RowKernel &k, tx::LayerNormVjpOp op) {
   return success();
 }
 
+LogicalResult emit(RowKernel &k, tx::NormalizedOp op) {
+  Value rstd = k.scalar(op.getRstd());
+  Value mean = op.getMean() ? k.scalar(op.getMean()) : Value();
+  k.define(op.getResult(), [&k, op, mean, rstd](Chunk &chunk, int64_t shift) mutable {
+    Value x = k.at(op.getInput(), chunk, shift);
+    if (mean)
+      x = k.b.fsub(x, k.spread(mean, chunk));
+    return k.b.fmul(k.b.fmul(x, k.spread(rstd, chunk)), k.columnAt(op.getGain(), chunk, shift));
+  });
+  return success();
+}
+
 } // namespace txc::codegen

@@ -125,7 +125,7 @@ LogicalResult RowKernel::visitRow() {
         llvm::TypeSwitch<Operation *, LogicalResult>(&op)
             .Case<tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp,
                   tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp,
-                  tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp,
+                  tx::LayerNormOp, tx::LayerNormVjpOp, tx::NormalizedOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp,
                   tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossVjpOp>(
                 [&](auto typed) { return emit(*this, typed); })
             .Default(

@@ -146,6 +146,7 @@ mlir::LogicalResult emit(RowKernel &k, tx::RmsNormOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::RmsNormVjpOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::LayerNormOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::LayerNormVjpOp op);
+mlir::LogicalResult emit(RowKernel &k, tx::NormalizedOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::EmbeddingOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::AddPositionOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::RopeOp op);

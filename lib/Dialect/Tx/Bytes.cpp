@@ -68,5 +68,9 @@ uint64_t GlobalNormOp::getBytesRead() { return bytesOfParams(*this, getParams())
 uint64_t GlobalNormOp::getBytesWritten() { return bytesOf(getStats().getType()); }
 
 // Value, gradient and both moments are read and written; the gradient as zero.
+// The bf16 copy is written.
 uint64_t AdamwOp::getBytesRead() { return 4 * bytesOfParams(*this, getParams()); }
-uint64_t AdamwOp::getBytesWritten() { return 4 * bytesOfParams(*this, getParams()); }
+uint64_t AdamwOp::getBytesWritten() {
+  uint64_t bytes = bytesOfParams(*this, getParams());
+  return 4 * bytes + (getCompute() ? bytes / 2 : 0);
+}

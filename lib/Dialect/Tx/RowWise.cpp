@@ -51,6 +51,10 @@ ROW_WISE(MeanLossVjpOp,     elementsOf(getResult()), ({A::Scalar, A::Scalar}, in
 #undef ROW_WISE
 // clang-format on
 
+int64_t NormalizedOp::getNumRows() { return rowsOf(getInput()); }
+RowAccess NormalizedOp::getOperandAccess(unsigned index) {
+  return index == 0 ? A::Row : index == 1 ? A::Column : A::RowScalar;
+}
+RowAccess NormalizedOp::getResultAccess(unsigned) { return A::Row; }
+
 bool RopeOp::isPointwise() { return false; }
-bool SwigluOp::isPointwise() { return false; }
-bool SwigluVjpOp::isPointwise() { return false; }

@@ -40,6 +40,19 @@ static LogicalResult verifyRowScalar(Operation *op, StringRef constraint, String
   return success();
 }
 
+/// What is summed over the rows of `rows`, or stands beside them as master
+/// precision: f32 for bf16 rows, else their type.
+static LogicalResult verifyMasterType(Operation *op, StringRef constraint, StringRef name, Value value,
+                                      Value rows) {
+  Type expected = tensor(rows).getElementType();
+  if (expected.isBF16())
+    expected = Float32Type::get(op->getContext());
+  if (tensor(value).getElementType() != expected)
+    return op->emitOpError() << constraint << ": " << name << " must be of " << expected << " for "
+                             << rows.getType() << ", found " << value.getType();
+  return success();
+}
+
 /// The named parameter, or an error.
 static FailureOr<ParamOp> lookupParam(Operation *op, FlatSymbolRefAttr name, StringRef constraint) {
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, name);
@@ -48,11 +61,12 @@ static FailureOr<ParamOp> lookupParam(Operation *op, FlatSymbolRefAttr name, Str
   return param;
 }
 
-static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Type type) {
+static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Type type,
+                                      bool isCompute = false) {
   FailureOr<ParamOp> param = lookupParam(op, name, "(C1)");
   if (failed(param))
     return failure();
-  if (tensor(param->getType()).getShape() != tensor(type).getShape()) {
+  if (isCompute ? tensor(param->getType()).getShape() != tensor(type).getShape() : param->getType() != type) {
     InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name
                                                 << " has type " << param->getType();
     diag.attachNote(param->getLoc()) << "declared here";
@@ -65,7 +79,7 @@ static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Typ
 static LogicalResult verifyStateValue(Operation *op, FlatSymbolRefAttr name, State state, Type type) {
   auto cache = SymbolTable::lookupNearestSymbolFrom<CacheOp>(op, name);
   if (!cache)
-    return verifyParamValue(op, name, type);
+    return verifyParamValue(op, name, type, state == State::Compute);
   if (state == State::Value && cache.getType() == type)
     return success();
   InFlightDiagnostic diag = op->emitOpError()
@@ -98,8 +112,14 @@ LogicalResult CacheOp::verify() {
   return success();
 }
 
-LogicalResult ReadOp::verify() { return verifyStateValue(*this, getParamAttr(), getState(), getType()); }
+LogicalResult ReadOp::verify() {
+  if (getState() == State::Compute && !tensor(getType()).getElementType().isBF16())
+    return emitOpError() << "(C3): compute must be of bf16, found " << getType();
+  return verifyStateValue(*this, getParamAttr(), getState(), getType());
+}
 LogicalResult AssignOp::verify() {
+  if (getState() == State::Compute)
+    return emitOpError() << "(C3): compute cannot be assigned; tx.init and tx.adamw keep it";
   return verifyStateValue(*this, getParamAttr(), getState(), getValue().getType());
 }
 LogicalResult AccumulateOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
@@ -107,17 +127,24 @@ LogicalResult InitOp::verify() { return lookupParam(*this, getParamAttr(), "(C1)
 
 //===-- Embeddings ---------------------------------------------------------===//
 
-static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, Value rowsOfC) {
+static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, Value rowsOfC,
+                                     bool isLookup) {
   auto t = tensor(tokens), w = tensor(table), r = tensor(rowsOfC);
   if (w.getRank() != 2 || r.getRank() != 3 || r.getShape().take_front(2) != t.getShape() ||
-      r.getDimSize(2) != w.getDimSize(1) || r.getElementType() != w.getElementType())
+      r.getDimSize(2) != w.getDimSize(1) || (isLookup && r.getElementType() != w.getElementType()))
     return op->emitOpError() << "(C1): for tokens " << t
                              << " and a table of shape [V, C] expects [B, T, C], found " << w << " and " << r;
   return success();
 }
 
-LogicalResult EmbeddingOp::verify() { return verifyEmbedding(*this, getTokens(), getTable(), getResult()); }
-LogicalResult EmbeddingVjpOp::verify() { return verifyEmbedding(*this, getTokens(), getResult(), getGrad()); }
+LogicalResult EmbeddingOp::verify() {
+  return verifyEmbedding(*this, getTokens(), getTable(), getResult(), /*isLookup=*/true);
+}
+LogicalResult EmbeddingVjpOp::verify() {
+  if (failed(verifyEmbedding(*this, getTokens(), getResult(), getGrad(), /*isLookup=*/false)))
+    return failure();
+  return verifyMasterType(*this, "(C2)", "result", getResult(), getGrad());
+}
 
 static LogicalResult verifyPosition(Operation *op, Value input, Value table) {
   auto x = tensor(input), w = tensor(table);
@@ -127,6 +154,9 @@ static LogicalResult verifyPosition(Operation *op, Value input, Value table) {
 }
 
 LogicalResult AddPositionOp::verify() {
+  if (getInput().getType().getElementType() != getTable().getType().getElementType())
+    return emitOpError() << "(C3): input and table must have one element type, found " << getInput().getType()
+                         << " and " << getTable().getType();
   if (!getPosition())
     return verifyPosition(*this, getInput(), getTable());
   auto x = tensor(getInput()), w = tensor(getTable());
@@ -134,7 +164,11 @@ LogicalResult AddPositionOp::verify() {
     return emitOpError() << "(C2): with a position expects [B, 1, C] and [P, C], found " << x << " and " << w;
   return success();
 }
-LogicalResult PositionVjpOp::verify() { return verifyPosition(*this, getGrad(), getResult()); }
+LogicalResult PositionVjpOp::verify() {
+  if (failed(verifyPosition(*this, getGrad(), getResult())))
+    return failure();
+  return verifyMasterType(*this, "(C2)", "result", getResult(), getGrad());
+}
 
 //===-- Norms --------------------------------------------------------------===//
 
@@ -146,29 +180,45 @@ static LogicalResult verifyEpsilon(Operation *op, const APFloat &epsilon) {
 
 LogicalResult RmsNormOp::verify() {
   if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
-      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())))
+      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())) ||
+      failed(verifyEpsilon(*this, getEpsilon())))
     return failure();
-  return verifyEpsilon(*this, getEpsilon());
+  return verifyMasterType(*this, "(C4)", "gain", getGain(), getInput());
 }
 
 LogicalResult RmsNormVjpOp::verify() {
-  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())))
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
+      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())))
     return failure();
-  return verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput());
+  return verifyMasterType(*this, "(C3)", "gain", getGain(), getInput());
 }
 
 LogicalResult LayerNormOp::verify() {
   if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
       failed(verifyRowScalar(*this, "(C2)", "mean", getMean(), getInput())) ||
-      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())))
+      failed(verifyRowScalar(*this, "(C2)", "rstd", getRstd(), getInput())) ||
+      failed(verifyEpsilon(*this, getEpsilon())))
     return failure();
-  return verifyEpsilon(*this, getEpsilon());
+  return verifyMasterType(*this, "(C4)", "gain", getGain(), getInput());
 }
 
 LogicalResult LayerNormVjpOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())) ||
+      failed(verifyRowScalar(*this, "(C2)", "mean and rstd", getRstd(), getInput())))
+    return failure();
+  return verifyMasterType(*this, "(C3)", "gain", getGain(), getInput());
+}
+
+LogicalResult NormalizedOp::verify() {
   if (failed(verifyColumn(*this, "(C1)", "gain", getGain(), getInput())))
     return failure();
-  return verifyRowScalar(*this, "(C2)", "mean and rstd", getRstd(), getInput());
+  if (getStatistics().empty() || getStatistics().size() > 2)
+    return emitOpError() << "(C2): statistics must be mean and rstd, or rstd, found "
+                         << getStatistics().size() << " values";
+  for (Value value : getStatistics())
+    if (failed(verifyRowScalar(*this, "(C2)", "each of the statistics", value, getInput())))
+      return failure();
+  return verifyMasterType(*this, "(C3)", "gain", getGain(), getInput());
 }
 
 //===-- Matrix products ----------------------------------------------------===//
@@ -182,6 +232,10 @@ static LogicalResult verifyLinear(Operation *op, Value input, Value weight, Valu
       width(result) != w.getDimSize(transposed ? 1 : 0))
     return op->emitOpError() << "(C2): result must have the shape of " << input.getType() << " with "
                              << w.getDimSize(transposed ? 1 : 0) << " innermost, found " << result.getType();
+  Type element = tensor(input).getElementType();
+  if (w.getElementType() != element || tensor(result).getElementType() != element)
+    return op->emitOpError() << "(C3): rows, weight and result must have one element type, found "
+                             << input.getType() << ", " << w << " and " << result.getType();
   return success();
 }
 
@@ -198,11 +252,22 @@ LogicalResult LinearWeightVjpOp::verify() {
   if (tensor(getResult()).getShape() != ArrayRef<int64_t>{width(getGrad()), width(getInput())})
     return emitOpError() << "(C2): result must be [" << width(getGrad()) << ", " << width(getInput())
                          << "], found " << getResult().getType();
-  return success();
+  if (tensor(getGrad()).getElementType() != tensor(getInput()).getElementType())
+    return emitOpError() << "(C3): grad and input must have one element type, found " << getGrad().getType()
+                         << " and " << getInput().getType();
+  return verifyMasterType(*this, "(C4)", "result", getResult(), getGrad());
 }
 
-LogicalResult AddBiasOp::verify() { return verifyColumn(*this, "(C1)", "bias", getBias(), getInput()); }
-LogicalResult BiasVjpOp::verify() { return verifyColumn(*this, "(C1)", "result", getResult(), getGrad()); }
+LogicalResult AddBiasOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "bias", getBias(), getInput())))
+    return failure();
+  return verifyMasterType(*this, "(C2)", "bias", getBias(), getInput());
+}
+LogicalResult BiasVjpOp::verify() {
+  if (failed(verifyColumn(*this, "(C1)", "result", getResult(), getGrad())))
+    return failure();
+  return verifyMasterType(*this, "(C2)", "result", getResult(), getGrad());
+}
 
 //===-- Attention ----------------------------------------------------------===//
 
@@ -359,6 +424,42 @@ static LogicalResult verifyParamList(Operation *op, ArrayAttr params, Value stat
 
 LogicalResult GlobalNormOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
 LogicalResult AdamwOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
+
+//===-- Parts --------------------------------------------------------------===//
+
+static int64_t tokens(Value value) { return tensor(value).getDimSize(0) * tensor(value).getDimSize(1); }
+
+/// `part` must be [1, N, ...] of the row type of `whole`.
+static LogicalResult verifyPart(Operation *op, Value part, Value whole) {
+  auto p = tensor(part), w = tensor(whole);
+  if (p.getElementType() != w.getElementType() || p.getRank() != w.getRank() || p.getDimSize(0) != 1 ||
+      p.getShape().drop_front(2) != w.getShape().drop_front(2))
+    return op->emitOpError() << "(C1): a part of " << w << " must be rows of it, [1, N, ...], found " << p;
+  return success();
+}
+
+LogicalResult SliceRowsOp::verify() {
+  if (failed(verifyPart(*this, getResult(), getInput())))
+    return failure();
+  int64_t from = getFrom(), count = tokens(getResult());
+  if (from < 0 || from + count > tokens(getInput()))
+    return emitOpError() << "(C2): rows " << from << " to " << from + count << " are not all in the "
+                         << tokens(getInput()) << " rows of " << getInput().getType();
+  return success();
+}
+
+LogicalResult ConcatRowsOp::verify() {
+  int64_t count = 0;
+  for (Value part : getParts()) {
+    if (failed(verifyPart(*this, part, getResult())))
+      return failure();
+    count += tokens(part);
+  }
+  if (count != tokens(getResult()))
+    return emitOpError() << "(C2): the parts have " << count << " rows, " << getResult().getType() << " has "
+                         << tokens(getResult());
+  return success();
+}
 
 //===-- Kernels ------------------------------------------------------------===//
 

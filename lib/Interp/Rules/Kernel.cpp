@@ -54,6 +54,7 @@ void registerExternalModels(DialectRegistry &registry) {
     attachLossRules(context);
     attachStateRules(context);
     attachOptimizerRules(context);
+    attachRowsRules(context);
     attachKernelRules(context);
   });
   registry.addExtension(

@@ -79,6 +79,18 @@ LogicalResult layerNormVjp(tx::LayerNormVjpOp op, Frame &frame) {
   return success();
 }
 
+LogicalResult normalized(tx::NormalizedOp op, Frame &frame) {
+  const Tensor &input = frame.get(op.getInput()), &gain = frame.get(op.getGain());
+  const Tensor &rstd = frame.get(op.getRstd());
+  Tensor &result = frame.create(op.getResult());
+  for (int64_t r = 0, n = input.width(); r < input.rows(); ++r) {
+    double mu = op.getMean() ? frame.get(op.getMean())[r] : 0;
+    for (int64_t i = 0; i < n; ++i)
+      result.row(r)[i] = (input.row(r)[i] - mu) * rstd[r] * gain[i];
+  }
+  return success();
+}
+
 } // namespace
 
 void attachNormRules(MLIRContext *context) {
@@ -86,6 +98,7 @@ void attachNormRules(MLIRContext *context) {
   attach<tx::RmsNormVjpOp, rmsNormVjp>(context);
   attach<tx::LayerNormOp, layerNorm>(context);
   attach<tx::LayerNormVjpOp, layerNormVjp>(context);
+  attach<tx::NormalizedOp, normalized>(context);
 }
 
 } // namespace txc::interp

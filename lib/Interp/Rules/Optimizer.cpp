@@ -69,6 +69,8 @@ LogicalResult adamw(tx::AdamwOp op, Frame &frame) {
                   (std::sqrt(v / hyper.biasCorrection2) + hyper.epsilon);
       grad[e] = 0;
     }
+    if (op.getCompute())
+      state.keepCompute(name.getAttr());
   }
   return success();
 }

@@ -113,7 +113,14 @@ LogicalResult dropout(tx::DropoutOp op, Frame &frame) {
 }
 
 LogicalResult castOp(tx::CastOp op, Frame &frame) {
-  frame.set(op.getResult(), frame.getDatum(op.getInput()));
+  if (!op.getType().getElementType().isBF16() || !frame.getState().getRounds()) {
+    frame.set(op.getResult(), frame.getDatum(op.getInput()));
+    return success();
+  }
+  const Tensor &input = frame.get(op.getInput());
+  Tensor &result = frame.create(op.getResult());
+  for (int64_t e = 0; e < result.size(); ++e)
+    result[e] = roundToBFloat16(input[e]);
   return success();
 }
 

@@ -32,6 +32,7 @@ void attachPointwiseRules(mlir::MLIRContext *context);
 void attachLossRules(mlir::MLIRContext *context);
 void attachStateRules(mlir::MLIRContext *context);
 void attachOptimizerRules(mlir::MLIRContext *context);
+void attachRowsRules(mlir::MLIRContext *context);
 void attachKernelRules(mlir::MLIRContext *context);
 
 /// What tx.dropout multiplies element `e` by: 0 or 1 / (1 - p).

@@ -28,6 +28,8 @@ LogicalResult accumulate(tx::AccumulateOp op, Frame &frame) {
 
 LogicalResult init(tx::InitOp op, Frame &frame) {
   frame.getState().initialise(op.getParamAttr().getAttr(), frame.getHyper(op.getHyper()).seed);
+  if (op.getCompute())
+    frame.getState().keepCompute(op.getParamAttr().getAttr());
   return success();
 }
 

@@ -60,3 +60,30 @@ func.func @f(%x: tensor<2x3x4xf32>, %p: tensor<3x4xf32>, %at: tensor<i32>) {
   %y = tx.add_position %x, %p at %at : tensor<2x3x4xf32>, tensor<3x4xf32>
   return
 }
+
+// -----
+
+// tx.embedding_vjp (C2)
+func.func @f(%tokens: tensor<2x3xi32>, %dy: tensor<2x3x4xbf16>) {
+  // expected-error @+1 {{(C2): result must be of 'f32' for 'tensor<2x3x4xbf16>', found 'tensor<5x4xbf16>'}}
+  %dw = tx.embedding_vjp %tokens, %dy : tensor<2x3xi32>, tensor<2x3x4xbf16> -> tensor<5x4xbf16>
+  return
+}
+
+// -----
+
+// tx.add_position (C3)
+func.func @f(%x: tensor<2x3x4xbf16>, %p: tensor<3x4xf32>) {
+  // expected-error @+1 {{(C3): input and table must have one element type, found 'tensor<2x3x4xbf16>' and 'tensor<3x4xf32>'}}
+  %y = tx.add_position %x, %p : tensor<2x3x4xbf16>, tensor<3x4xf32>
+  return
+}
+
+// -----
+
+// tx.position_vjp (C2)
+func.func @f(%dy: tensor<2x3x4xbf16>) {
+  // expected-error @+1 {{(C2): result must be of 'f32' for 'tensor<2x3x4xbf16>', found 'tensor<3x4xbf16>'}}
+  %dp = tx.position_vjp %dy : tensor<2x3x4xbf16> -> tensor<3x4xbf16>
+  return
+}

@@ -104,11 +104,31 @@ func.func @f() {
 
 // -----
 
+// tx.read (C3)
+tx.param @w : tensor<2x2xf32> init = zeros(0.0) site = 0
+func.func @f() {
+  // expected-error @+1 {{(C3): compute must be of bf16, found 'tensor<2x2xf32>'}}
+  %w = tx.read @w compute : tensor<2x2xf32>
+  return
+}
+
+// -----
+
 // tx.assign (C2)
 // expected-note @+1 {{declared here}}
 tx.cache @c : tensor<1x2x5x4xf32>
 func.func @f(%x: tensor<1x2x4x4xf32>) {
   // expected-error @+1 {{(C2): has state value and type 'tensor<1x2x4x4xf32>', but the cache @c has only a value of type}}
   tx.assign @c value, %x : tensor<1x2x4x4xf32>
+  return
+}
+
+// -----
+
+// tx.assign (C3)
+tx.param @w : tensor<2x2xf32> init = zeros(0.0) site = 0
+func.func @f(%x: tensor<2x2xf32>) {
+  // expected-error @+1 {{(C3): compute cannot be assigned; tx.init and tx.adamw keep it}}
+  tx.assign @w compute, %x : tensor<2x2xf32>
   return
 }

@@ -31,6 +31,29 @@ func.func @state(%hyper: !tx.hyper) {
   return
 }
 
+// Programs in bf16 keep a copy of weights in it; gains, biases and gradients of
+// weights are f32.
+// CHECK-LABEL: func.func @compute(%{{.*}}: !tx.hyper
+func.func @compute(%hyper: !tx.hyper, %stats: tensor<9xf32>, %x: tensor<2x4xbf16>) {
+  // CHECK-NEXT: tx.init @wte.weight, %{{.*}} compute
+  tx.init @"wte.weight", %hyper compute
+  // CHECK-NEXT: tx.adamw [@wte.weight], %{{.*}}, %{{.*}} compute : tensor<9xf32>
+  tx.adamw [@"wte.weight"], %stats, %hyper compute : tensor<9xf32>
+  // CHECK-NEXT: tx.read @wte.weight compute : tensor<5x4xbf16>
+  %w = tx.read @"wte.weight" compute : tensor<5x4xbf16>
+  // CHECK-NEXT: tx.read @b value : tensor<4xf32>
+  %b = tx.read @b value : tensor<4xf32>
+  // CHECK-NEXT: tx.linear %{{.*}}, %{{.*}} : tensor<2x4xbf16>, tensor<5x4xbf16> -> tensor<2x5xbf16>
+  %y = tx.linear %x, %w : tensor<2x4xbf16>, tensor<5x4xbf16> -> tensor<2x5xbf16>
+  // CHECK-NEXT: tx.linear_weight_vjp %{{.*}}, %{{.*}} : tensor<2x5xbf16>, tensor<2x4xbf16> -> tensor<5x4xf32>
+  %dw = tx.linear_weight_vjp %y, %x : tensor<2x5xbf16>, tensor<2x4xbf16> -> tensor<5x4xf32>
+  // CHECK-NEXT: tx.add_bias %{{.*}}, %{{.*}} : tensor<2x4xbf16>, tensor<4xf32>
+  %z = tx.add_bias %x, %b : tensor<2x4xbf16>, tensor<4xf32>
+  // CHECK-NEXT: tx.bias_vjp %{{.*}} : tensor<2x4xbf16> -> tensor<4xf32>
+  %db = tx.bias_vjp %z : tensor<2x4xbf16> -> tensor<4xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @embedding
 func.func @embedding(%tokens: tensor<2x3xi32>, %w: tensor<5x4xf32>, %p: tensor<3x4xf32>) {
   // CHECK-NEXT: tx.embedding %{{.*}}, %{{.*}} : tensor<2x3xi32>, tensor<5x4xf32> -> tensor<2x3x4xf32>
@@ -54,6 +77,26 @@ func.func @norm(%x: tensor<2x4xf32>, %g: tensor<4xf32>) {
   %z, %m, %s = tx.layer_norm %x, %g epsilon 1.0e-05 : tensor<2x4xf32>, tensor<4xf32> -> tensor<2xf32>, tensor<2xf32>
   // CHECK-NEXT: tx.layer_norm_vjp %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
   %dz, %dh = tx.layer_norm_vjp %z, %x, %g, %m, %s : tensor<2x4xf32>, tensor<4xf32>, tensor<2xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @normalized
+func.func @normalized(%x: tensor<2x4xbf16>, %g: tensor<4xf32>, %m: tensor<2xf32>, %r: tensor<2xf32>) {
+  // CHECK-NEXT: tx.normalized %{{.*}}, %{{.*}} by %{{.*}} : tensor<2x4xbf16>, tensor<4xf32> by tensor<2xf32>
+  %y = tx.normalized %x, %g by %r : tensor<2x4xbf16>, tensor<4xf32> by tensor<2xf32>
+  // CHECK-NEXT: tx.normalized %{{.*}}, %{{.*}} by %{{.*}}, %{{.*}} : tensor<2x4xbf16>, tensor<4xf32> by tensor<2xf32>, tensor<2xf32>
+  %z = tx.normalized %y, %g by %m, %r : tensor<2x4xbf16>, tensor<4xf32> by tensor<2xf32>, tensor<2xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @rows
+func.func @rows(%x: tensor<2x3x4xf32>, %targets: tensor<2x3xi32>) {
+  // CHECK-NEXT: tx.slice_rows %{{.*}} from 1 : tensor<2x3x4xf32> -> tensor<1x4x4xf32>
+  %a = tx.slice_rows %x from 1 : tensor<2x3x4xf32> -> tensor<1x4x4xf32>
+  // CHECK-NEXT: tx.slice_rows %{{.*}} from 4 : tensor<2x3xi32> -> tensor<1x2xi32>
+  %b = tx.slice_rows %targets from 4 : tensor<2x3xi32> -> tensor<1x2xi32>
+  // CHECK-NEXT: tx.concat_rows %{{.*}}, %{{.*}} : tensor<1x4x4xf32>, tensor<1x4x4xf32> -> tensor<2x4x4xf32>
+  %c = tx.concat_rows %a, %a : tensor<1x4x4xf32>, tensor<1x4x4xf32> -> tensor<2x4x4xf32>
   return
 }
 
