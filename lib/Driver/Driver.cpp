@@ -157,14 +157,13 @@ LogicalResult checkSupported(const codegen::Target &target, import::Spec &spec) 
     return notBuilt("mesh: " + spec.mesh, "dp:1, one rank");
   if (spec.zero != 0)
     return notBuilt("zero: " + Twine(spec.zero), "0");
-  if (spec.recompute)
-    return notBuilt("recompute: true", "false");
+  if (spec.recompute == import::Recompute::Block)
+    return notBuilt("recompute: block", "auto, none or pointwise");
   if (spec.attention_backend == import::AttentionBackend::Manual)
     return notBuilt("attention_backend: manual", "auto or generated");
   if (spec.dtype == import::DType::BFloat16 && !target.isGpu())
     return notBuilt("dtype: bfloat16 on the CPU", "auto or float32");
-  if (spec.dtype == import::DType::Auto)
-    spec.dtype = target.isGpu() ? import::DType::BFloat16 : import::DType::Float32;
+  import::settleForTarget(spec, target.isGpu());
   return success();
 }
 
@@ -273,6 +272,23 @@ ExitCode loadModule(const CommandLine &line, Session &session) {
   return Ok;
 }
 
+// What trades memory for traffic, from the spec that the module carries.
+fuse::Options getFuseOptions(ModuleOp module) {
+  fuse::Options options;
+  auto text = module->getAttrOfType<StringAttr>(import::configAttrName);
+  llvm::Expected<llvm::json::Value> config = llvm::json::parse(text ? text.getValue() : "{}");
+  if (!config) {
+    llvm::consumeError(config.takeError());
+    return options;
+  }
+  const llvm::json::Object *train = config->getAsObject() ? config->getAsObject()->getObject("train") : nullptr;
+  if (!train)
+    return options;
+  options.rematerialize = train->getString("recompute") == import::stringify(import::Recompute::Pointwise);
+  options.lossChunks = train->getInteger("loss_chunks").value_or(1);
+  return options;
+}
+
 // Runs the stages up to `last`.
 LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
   if (!line.dumpStages.empty()) {
@@ -291,6 +307,7 @@ LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
   pm.enableTiming(timingScope);
   pipeline::Options options;
   options.target = session.target.isa().str();
+  options.fuse = getFuseOptions(*session.module);
   for (const pipeline::StageInfo &info : pipeline::getStages()) {
     if (info.stage > last || info.stage == Stage::Link)
       break;

@@ -7,8 +7,10 @@
 //   - the operand is a cache to which the kernel appends (always), or
 //   - the kernel is row-wise, all its ops are pointwise (column c of a row
 //     depends on column c and on reductions over that row, which come first) or
-//     it is one tx.rope, the operand is a row that an earlier kernel computed,
-//     and nothing reads the operand after the kernel.
+//     it is one tx.rope, the operand is a row that an earlier kernel computed (or
+//     all rows that several did: tx.concat_rows), and nothing reads the operand,
+//     or a part of it, after the kernel. A part of a tx.concat_rows has its place
+//     there.
 // Rows are tried in operand order; each operand is given away once.
 //
 // Guarantees: an accumulated gradient, and a cache, is written where it was read.
@@ -90,14 +92,17 @@ void assignInplace(tx::KernelOp kernel) {
   if (kernel.getKind() == tx::KernelKind::RowWise && allPointwise(kernel)) {
     Block &body = kernel.getBody().front();
     for (unsigned i = 0; i < inplace.size(); ++i) {
-      if (inplace[i] >= 0 || !writtenAsRows(body.getTerminator()->getOperand(i)))
+      bool isPart = llvm::any_of(kernel.getResult(i).getUsers(),
+                                 [](Operation *user) { return isa<tx::ConcatRowsOp>(user); });
+      if (inplace[i] >= 0 || isPart || !writtenAsRows(body.getTerminator()->getOperand(i)))
         continue;
       for (auto [number, input] : llvm::enumerate(kernel.getInputs())) {
-        auto producer = input.getDefiningOp<tx::KernelOp>();
+        bool producer = isa_and_nonnull<tx::KernelOp, tx::ConcatRowsOp>(input.getDefiningOp());
         bool lastUse = producer && llvm::all_of(input.getUses(), [&](OpOperand &use) {
                          Operation *user = use.getOwner();
                          return user == kernel ? use.getOperandNumber() == number
-                                               : !isa<func::ReturnOp>(user) && user->isBeforeInBlock(kernel);
+                                               : !isa<func::ReturnOp, tx::SliceRowsOp, tx::ConcatRowsOp>(user) &&
+                                                     user->isBeforeInBlock(kernel);
                        });
         if (!lastUse || input.getType() != kernel.getResult(i).getType() || taken.contains(number) ||
             !readAsRows(body.getArgument(number)))

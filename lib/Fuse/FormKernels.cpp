@@ -6,7 +6,9 @@
 // 2. In program order, a row-wise op joins the row-wise groups that produce its
 //    operands, if they work on the same rows; an addition that accumulates
 //    (one operand is a tx.read of a gradient) joins the group that computes the
-//    other operand. Two groups are joined only if no third group depends on one
+//    other operand; a row-wise op that follows another one of which it needs
+//    nothing, but reads a row that the other reads too, joins it, so that the row
+//    is read once. Two groups are joined only if no third group depends on one
 //    and feeds the other, so the groups stay in an order.
 // 3. Groups are put in that order: among those whose inputs are ready, the one
 //    whose first op comes first in the program. State keeps its order: reads
@@ -15,8 +17,11 @@
 //
 // Guarantees: every pure tx op is in a tx.kernel.
 //
-// Not done: joining kernels that read the same input but do not feed each
-// other; splitting a kernel to shorten lifetimes.
+// tx.slice_rows and tx.concat_rows are places, not computations: they stay
+// outside.
+//
+// Not done: joining kernels further apart that read the same input but do not
+// feed each other; splitting a kernel to shorten lifetimes.
 //
 //===----------------------------------------------------------------------===//
 
@@ -238,6 +243,20 @@ bool mayJoin(Operation *op, Operation *producer, tx::KernelKind kind) {
   return true;
 }
 
+/// Whether two row-wise ops on the same rows read one of them in common.
+bool readSameRow(Operation *a, Operation *b) {
+  auto first = dyn_cast<tx::RowWiseOpInterface>(a), second = dyn_cast<tx::RowWiseOpInterface>(b);
+  if (!first || !second || first.getNumRows() != second.getNumRows() ||
+      llvm::is_contained(a->getUsers(), b))
+    return false;
+  for (OpOperand &x : a->getOpOperands())
+    for (OpOperand &y : b->getOpOperands())
+      if (x.get() == y.get() && first.getOperandAccess(x.getOperandNumber()) == tx::RowAccess::Row &&
+          second.getOperandAccess(y.getOperandNumber()) == tx::RowAccess::Row)
+        return true;
+  return false;
+}
+
 std::string kernelName(ArrayRef<Operation *> ops) {
   llvm::SmallSetVector<StringAttr, 4> paths;
   for (Operation *op : ops)
@@ -304,10 +323,15 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     for (unsigned i = 0; i < grouping.size(); ++i) {
       Operation *op = grouping.op(i);
       if (!kindOf(op)) {
-        if (!isa<tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp>(op))
+        if (!isa<tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp, tx::SliceRowsOp,
+                 tx::ConcatRowsOp>(op))
           return op->emitOpError() << "has no kernel kind; fuse takes tx ops only";
         continue;
       }
+      // Siblings first: what is made again in the backward pass must not join
+      // the kernel of the forward pass that made its operands.
+      if (i > 0 && readSameRow(grouping.op(i - 1), op) && grouping.join(i - 1, i))
+        continue;
       for (Value operand : op->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         std::optional<unsigned> p = producer ? grouping.index(producer) : std::nullopt;

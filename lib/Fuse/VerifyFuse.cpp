@@ -1,7 +1,8 @@
 //===- VerifyFuse.cpp - Check the fuse stage's guarantee -------------------===//
 //
-// Every computation is inside a tx.kernel; outside are only state, updates and
-// constants that a function returns. An assigned gradient is written in place.
+// Every computation is inside a tx.kernel; outside are only state, updates, parts of
+// tensors and constants that a function returns. An assigned gradient is written in place.
+// A bf16 copy that is read is kept by @init and @update.
 // The module still has the functions of a step, and no other.
 //
 //===----------------------------------------------------------------------===//
@@ -31,15 +32,21 @@ bool isInPlace(tx::AssignOp assign) {
 
 struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
   void runOnOperation() override {
-    bool ok = true;
+    bool ok = true, keepsCopies = true;
+    getOperation().walk([&](tx::InitOp op) { keepsCopies &= op.getCompute(); });
+    getOperation().walk([&](tx::AdamwOp op) { keepsCopies &= op.getCompute(); });
     for (auto function : getOperation().getOps<func::FuncOp>())
       for (Operation &op : function.getOps()) {
         if (auto assign = dyn_cast<tx::AssignOp>(op); assign && !isInPlace(assign)) {
           assign.emitOpError() << "is not written in place after fuse";
           ok = false;
         }
+        if (auto read = dyn_cast<tx::ReadOp>(op); read && read.getState() == tx::State::Compute && !keepsCopies) {
+          read.emitOpError() << "reads a bf16 copy that @init and @update do not keep";
+          ok = false;
+        }
         if (!isa<tx::KernelOp, tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp,
-                 arith::ConstantOp, func::ReturnOp>(op)) {
+                 tx::SliceRowsOp, tx::ConcatRowsOp, arith::ConstantOp, func::ReturnOp>(op)) {
           op.emitOpError() << "is outside of a tx.kernel after fuse";
           ok = false;
         }
@@ -50,7 +57,11 @@ struct VerifyFuse : impl::VerifyFuseBase<VerifyFuse> {
 };
 } // namespace
 
-void buildPipeline(OpPassManager &pm) {
+void buildPipeline(OpPassManager &pm, const Options &options) {
+  pm.addPass(createKeepComputeCopies());
+  pm.addPass(createChunkLoss({options.lossChunks, options.maxLogitsBytes}));
+  if (options.rematerialize)
+    pm.addPass(createRematerialize());
   pm.addPass(createExpandAccumulations());
   pm.addPass(createFormKernels());
   pm.addPass(createAssignInplace());

@@ -49,7 +49,7 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   case Stage::Link:
     return;
   case Stage::Fuse:
-    return fuse::buildPipeline(pm);
+    return fuse::buildPipeline(pm, options.fuse);
   case Stage::Plan:
     return plan::buildPipeline(pm, options.target);
   }

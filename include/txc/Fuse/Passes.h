@@ -14,8 +14,15 @@ namespace txc::fuse {
 #define GEN_PASS_REGISTRATION
 #include "txc/Fuse/Passes.h.inc"
 
+/// What trades memory for traffic; the defaults are those of the CPU.
+struct Options {
+  int64_t lossChunks = 0;     ///< tx-fuse-chunk-loss
+  int64_t maxLogitsBytes = 0; ///< tx-fuse-chunk-loss
+  bool rematerialize = false; ///< tx-fuse-rematerialize
+};
+
 /// From a sharded step to one in which every computation is inside a tx.kernel.
-void buildPipeline(mlir::OpPassManager &pm);
+void buildPipeline(mlir::OpPassManager &pm, const Options &options = {});
 } // namespace txc::fuse
 
 #endif // TXC_FUSE_PASSES_H

@@ -1,6 +1,27 @@
 //===- Passes.td - The fuse stage ------------------------------------------===//
 include "mlir/Pass/PassBase.td"
 
+def KeepComputeCopies : Pass<"tx-fuse-keep-compute-copies", "::mlir::ModuleOp"> {
+  let summary = "Read bf16 copies of weights that init and update keep";
+  let dependentDialects = ["::txc::tx::TxDialect"];
+}
+
+def ChunkLoss : Pass<"tx-fuse-chunk-loss", "::mlir::ModuleOp"> {
+  let summary = "Compute logits, loss and their gradients for some tokens at a time";
+  let dependentDialects = ["::txc::tx::TxDialect"];
+  let options = [
+    Option<"chunks", "chunks", "int64_t", "0", "Ranges of tokens; 0: see max_logits_bytes">,
+    Option<"maxLogitsBytes", "max_logits_bytes", "int64_t", "0",
+           "With chunks=0, the most bytes of logits at once; 0: all of them">
+  ];
+}
+
+def Rematerialize : Pass<"tx-fuse-rematerialize", "::mlir::ModuleOp"> {
+  let summary = "Make results of norms and activations again in the backward pass";
+  let dependentDialects = ["::txc::tx::TxDialect"];
+  let statistics = [Statistic<"numValues", "values", "Values made again">];
+}
+
 def ExpandAccumulations : Pass<"tx-fuse-expand-accumulations", "::mlir::ModuleOp"> {
   let summary = "Write each tx.accumulate as read, add, assign";
   let dependentDialects = ["::txc::tx::TxDialect"];

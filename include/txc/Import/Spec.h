@@ -74,6 +74,9 @@ LoadStatus loadSpec(llvm::StringRef path, llvm::ArrayRef<Override> overrides, ll
 LoadStatus parseSpec(llvm::StringRef text, llvm::StringRef name, llvm::ArrayRef<Override> overrides,
                      llvm::raw_ostream &errors, Spec &spec);
 
+// Chooses what `auto` means on the target: dtype, recompute, loss_chunks.
+void settleForTarget(Spec &spec, bool isGpu);
+
 } // namespace txc::import
 
 #endif // TXC_IMPORT_SPEC_H

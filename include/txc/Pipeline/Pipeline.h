@@ -2,6 +2,8 @@
 #ifndef TXC_PIPELINE_PIPELINE_H
 #define TXC_PIPELINE_PIPELINE_H
 
+#include "txc/Fuse/Passes.h"
+
 #include "mlir/IR/Dialect.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -31,6 +33,7 @@ llvm::StringRef getWord(Stage stage);
 struct Options {
   std::string target; ///< as codegen::getTarget takes it
   std::string mesh = "dp:1";
+  fuse::Options fuse;
 };
 
 /// Appends the passes of one stage, its boundary verifier last. Import makes the
