@@ -3,8 +3,8 @@
 // Requires: commands are in final order, workspaces are allocated.
 //
 // 1. Buffers that live in all entries (state, inputs, results) come first, in
-//    program order, each rounded up to 64 bytes; so the four tensors of all
-//    parameters form four flat arenas of one layout.
+//    program order, each rounded up to 64 bytes (f32 state to 128, its bf16 copies
+//    to 64); so the tensors of all parameters form flat arenas of one layout.
 // 2. Entries never run at the same time: each starts from the same base. Within
 //    one, a buffer lives from the first command that touches it to the last. What
 //    @decode keeps between its calls lives through all of that entry, and takes

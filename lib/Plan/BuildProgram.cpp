@@ -3,14 +3,18 @@
 // Requires: the fuse stage's guarantee; kernels are in final order.
 //
 // 1. Parameters become four buffers each, all values first, then all gradients,
-//    first moments, second moments: four flat arenas of one layout.
+//    first moments, second moments: four flat arenas of one layout. In a program
+//    that keeps bf16 copies of weights, a fifth holds those of all parameters at
+//    the same elements: one pass over flat memory writes it, and the few gains and
+//    biases that nobody reads there cost next to nothing.
 // 2. Tokens, targets, hyper, loss and stats become buffers of their own. What only
 //    @decode has (caches, its token, its position, the logits) become buffers of
 //    its entry: they need no room beside the activations of training.
 // 3. Every function becomes a step.entry: a matrix product becomes step.gemm,
 //    any other kernel step.launch. Equal kernels become one step.kernel.
 // 4. Every result gets a buffer: that of the operand it is written over, a field
-//    of the entry's result, or a new activation.
+//    of the entry's result, a part of the buffer of a tx.concat_rows, or a new
+//    activation. A tx.slice_rows is a place within that of its operand.
 //
 // Guarantees: one step.program; functions are gone; tx.param symbols stay for
 // the metadata. FLOPs and bytes moved stand on the commands (`op`,
@@ -18,6 +22,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "txc/Plan/Lifetimes.h"
 #include "txc/Plan/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -37,10 +42,16 @@ int64_t bytesOf(RankedTensorType type) {
   return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
 }
 
+/// Bytes of one row of [B, T] or [B, T, C].
+int64_t bytesPerRow(RankedTensorType type) {
+  return bytesOf(type) / (type.getDimSize(0) * type.getDimSize(1));
+}
+
 /// Where a value lies.
 struct Place {
   FlatSymbolRefAttr buffer;
   int64_t offset = 0;
+  bool isPart = false; ///< of the buffer: rows of it
 };
 
 /// A parameter's part of the flat arenas, in elements.
@@ -49,7 +60,10 @@ struct Segment {
   tx::ParamOp param;
 };
 
-constexpr StringLiteral stateNames[] = {"", ".grad", ".moment1", ".moment2"};
+constexpr StringLiteral stateNames[] = {"", ".grad", ".moment1", ".moment2", ".compute"};
+constexpr step::BufferKind stateKinds[] = {step::BufferKind::Param, step::BufferKind::Grad,
+                                           step::BufferKind::Moment1, step::BufferKind::Moment2,
+                                           step::BufferKind::Compute};
 
 class ProgramBuilder {
 public:
@@ -122,13 +136,17 @@ private:
       auto type = cast<RankedTensorType>(param.getType());
       segments[param.getSymName()] = {next, type.getNumElements(), param};
       int64_t elementBytes = bytesOf(type) / type.getNumElements();
-      next += llvm::alignTo(bytesOf(type), 64) / elementBytes;
+      next += slotBytes(step::BufferKind::Param, bytesOf(type)) / elementBytes;
     }
-    for (int state = 0; state < 4; ++state)
+    bool keepsCompute = false;
+    module.walk([&](tx::InitOp op) { keepsCompute |= op.getCompute(); });
+    module.walk([&](tx::AdamwOp op) { keepsCompute |= op.getCompute(); });
+    for (int state = 0; state < (keepsCompute ? 5 : 4); ++state)
       for (auto param : module.getOps<tx::ParamOp>()) {
-        FlatSymbolRefAttr buffer =
-            addBuffer(param.getSymName() + stateNames[state], static_cast<step::BufferKind>(state),
-                      cast<RankedTensorType>(param.getType()));
+        auto type = cast<RankedTensorType>(param.getType());
+        if (state == static_cast<int>(tx::State::Compute))
+          type = type.clone(builder.getBF16Type());
+        FlatSymbolRefAttr buffer = addBuffer(param.getSymName() + stateNames[state], stateKinds[state], type);
         states[{param.getSymNameAttr(), state}] = buffer;
         if (!firstOfState[state])
           firstOfState[state] = buffer;
@@ -206,6 +224,8 @@ private:
 
   LogicalResult addOp(Operation *op, SmallVectorImpl<tx::InitOp> &inits) {
     if (auto read = dyn_cast<tx::ReadOp>(op)) {
+      if (!stateBuffer(read.getParamAttr(), read.getState()))
+        return read.emitOpError() << "reads a copy that neither @init nor @update keeps";
       places[read.getResult()] = {stateBuffer(read.getParamAttr(), read.getState())};
       return success();
     }
@@ -216,6 +236,17 @@ private:
     }
     if (auto kernel = dyn_cast<tx::KernelOp>(op))
       return addKernel(kernel);
+    if (auto slice = dyn_cast<tx::SliceRowsOp>(op)) {
+      Place place = places.lookup(slice.getInput());
+      if (!place.buffer)
+        return slice.emitOpError() << "has an operand of unknown place";
+      place.offset += slice.getFrom() * bytesPerRow(slice.getType());
+      place.isPart = true;
+      places[slice.getResult()] = place;
+      return success();
+    }
+    if (auto concat = dyn_cast<tx::ConcatRowsOp>(op))
+      return checkParts(concat);
     if (auto init = dyn_cast<tx::InitOp>(op)) {
       inits.push_back(init);
       return success();
@@ -230,12 +261,11 @@ private:
       return success();
     }
     if (auto adamw = dyn_cast<tx::AdamwOp>(op)) {
-      step::KernelOp kernel = addSegmentKernel("adamw", adamw.getParams());
-      setBytes(addLaunch(adamw.getLoc(), "adamw", kernel,
-                         {places[adamw.getHyper()], places[adamw.getStats()], Place{firstOfState[0]},
-                          Place{firstOfState[1]}, Place{firstOfState[2]}, Place{firstOfState[3]}},
-                         2),
-               adamw);
+      step::KernelOp kernel = addSegmentKernel("adamw", adamw.getParams(), adamw.getCompute());
+      SmallVector<Place> args{places[adamw.getHyper()], places[adamw.getStats()]};
+      for (int state = 0; state < (adamw.getCompute() ? 5 : 4); ++state)
+        args.push_back({firstOfState[state]});
+      setBytes(addLaunch(adamw.getLoc(), "adamw", kernel, args, 2), adamw);
       return success();
     }
     if (op->hasTrait<OpTrait::IsTerminator>())
@@ -243,12 +273,43 @@ private:
     return op->emitOpError() << "cannot be planned; run the fuse stage first";
   }
 
+  /// Every part of a tx.concat_rows was written where it belongs.
+  LogicalResult checkParts(tx::ConcatRowsOp concat) {
+    Place whole = places.lookup(concat.getResult());
+    int64_t offset = whole.offset;
+    for (Value part : concat.getParts()) {
+      Place place = places.lookup(part);
+      if (!whole.buffer || place.buffer != whole.buffer || place.offset != offset)
+        return concat.emitOpError() << "has a part that is not the result of a kernel of its own";
+      offset += bytesOf(cast<RankedTensorType>(part.getType()));
+    }
+    return success();
+  }
+
+  /// The place of a part of a tx.concat_rows, whose buffer is made with the first.
+  Place placePart(tx::ConcatRowsOp concat, Value part, const std::string &name) {
+    Place &whole = places[concat.getResult()];
+    if (!whole.buffer)
+      whole = {addBuffer(name, step::BufferKind::Activation, concat.getType(), entryName)};
+    Place place = whole;
+    place.isPart = true;
+    for (Value other : concat.getParts()) {
+      if (other == part)
+        break;
+      place.offset += bytesOf(cast<RankedTensorType>(other.getType()));
+    }
+    return place;
+  }
+
   void addInit(MutableArrayRef<tx::InitOp> inits) {
     SmallVector<Attribute> params =
         llvm::map_to_vector(inits, [](tx::InitOp op) -> Attribute { return op.getParamAttr(); });
-    step::KernelOp kernel = addSegmentKernel("init", builder.getArrayAttr(params));
-    addLaunch(inits.front().getLoc(), "init", kernel,
-              {places[inits.front().getHyper()], Place{firstOfState[0]}}, 1);
+    bool compute = llvm::any_of(inits, [](tx::InitOp op) { return op.getCompute(); });
+    step::KernelOp kernel = addSegmentKernel("init", builder.getArrayAttr(params), compute);
+    SmallVector<Place> args{places[inits.front().getHyper()], Place{firstOfState[0]}};
+    if (compute)
+      args.push_back({firstOfState[4]});
+    addLaunch(inits.front().getLoc(), "init", kernel, args, 1);
     for (tx::InitOp init : inits)
       for (tx::State state : {tx::State::Grad, tx::State::Moment1, tx::State::Moment2}) {
         FlatSymbolRefAttr buffer = stateBuffer(init.getParamAttr(), state);
@@ -257,7 +318,7 @@ private:
   }
 
   /// A kernel over the flat arenas.
-  step::KernelOp addSegmentKernel(StringRef kind, ArrayAttr params) {
+  step::KernelOp addSegmentKernel(StringRef kind, ArrayAttr params, bool compute = false) {
     SmallVector<int64_t> table;
     SmallVector<double> stddevs;
     for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
@@ -273,7 +334,7 @@ private:
     builder.setInsertionPoint(entry);
     auto kernel =
         builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
-                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs, ArrayAttr());
+                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs, ArrayAttr(), compute);
     builder.createBlock(&kernel.getBody());
     return kernel;
   }
@@ -315,6 +376,13 @@ private:
     return name;
   }
 
+  static tx::ConcatRowsOp findConcat(Value part) {
+    for (Operation *user : part.getUsers())
+      if (auto concat = dyn_cast<tx::ConcatRowsOp>(user))
+        return concat;
+    return {};
+  }
+
   LogicalResult addKernel(tx::KernelOp kernel) {
     SmallVector<Place> args;
     for (Value input : kernel.getInputs()) {
@@ -331,6 +399,8 @@ private:
         if (place.buffer)
           return kernel.emitOpError() << "writes a result of the function in place";
         place = args[operand];
+      } else if (tx::ConcatRowsOp concat = findConcat(result)) {
+        place = placePart(concat, result, bufferName(yield->getOperand(result.getResultNumber())));
       } else if (!place.buffer) {
         place = {addBuffer(bufferName(yield->getOperand(result.getResultNumber())),
                            step::BufferKind::Activation, cast<RankedTensorType>(result.getType()),
@@ -412,9 +482,12 @@ private:
       k = rows;
       transposeA = true;
     }
-    return builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(),
-                                        b.buffer.getValue(), c.buffer.getValue(), m, n, k, transposeA,
-                                        transposeB, accumulate);
+    auto gemm = builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(),
+                                             b.buffer.getValue(), c.buffer.getValue(), m, n, k, transposeA,
+                                             transposeB, accumulate);
+    if (a.isPart || b.isPart || c.isPart)
+      gemm.setOffsets({a.offset, b.offset, c.offset});
+    return gemm;
   }
 
   ModuleOp module;
@@ -427,7 +500,7 @@ private:
   Operation *lastBuffer = nullptr;
   RankedTensorType tokenType;
   FlatSymbolRefAttr tokens, targets;
-  FlatSymbolRefAttr firstOfState[4];
+  FlatSymbolRefAttr firstOfState[5];
   llvm::StringMap<Segment> segments;
   DenseMap<std::pair<StringAttr, int>, FlatSymbolRefAttr> states;
   DenseMap<Value, Place> places;

@@ -27,7 +27,19 @@ SmallVector<Access> getAccesses(Operation *command) {
   return accesses;
 }
 
-int64_t slotBytes(step::AllocOp alloc) { return llvm::alignTo(alloc.getBytes(), 64); }
+int64_t slotBytes(step::BufferKind kind, int64_t bytes) {
+  switch (kind) {
+  case step::BufferKind::Param:
+  case step::BufferKind::Grad:
+  case step::BufferKind::Moment1:
+  case step::BufferKind::Moment2:
+    return llvm::alignTo(bytes, 128);
+  default:
+    return llvm::alignTo(bytes, 64);
+  }
+}
+
+int64_t slotBytes(step::AllocOp alloc) { return slotBytes(alloc.getKind(), alloc.getBytes()); }
 
 bool outlivesEntry(step::AllocOp alloc) {
   switch (alloc.getKind()) {

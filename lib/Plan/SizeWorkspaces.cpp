@@ -5,10 +5,12 @@
 // Asks codegen::describeKernel how each kernel is cut into blocks and what
 // scratch memory it wants, and gives every launch a buffer of its own for it.
 // The buffer lives for that command only, so it costs arena bytes only where
-// the peak is.
+// the peak is. Where the library of matrix products wants scratch (on a GPU; or
+// the option library_workspace), all products share one buffer that lives
+// throughout, since they run one after the other.
 //
 // Guarantees: every step.kernel has `blocks`; every launch has its workspaces
-// as last arguments.
+// as last arguments; every product has a workspace if the library wants one.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,7 +46,31 @@ struct SizeWorkspaces : impl::SizeWorkspacesBase<SizeWorkspaces> {
       for (auto entry : program.getOps<step::EntryOp>())
         for (auto launch : entry.getBody().getOps<step::LaunchOp>())
           addWorkspaces(program, symbols, entry, launch);
+      int64_t bytes = libraryWorkspace;
+      if (bytes < 0)
+        bytes = found->isGpu() ? found->gpu->libraryWorkspaceBytes : 0;
+      if (bytes > 0)
+        addLibraryWorkspace(program, symbols, bytes);
     }
+  }
+
+  void addLibraryWorkspace(step::ProgramOp program, SymbolTable &symbols, int64_t bytes) {
+    step::AllocOp shared;
+    program.walk([&](step::GemmOp gemm) {
+      if (!shared) {
+        OpBuilder builder(&getContext());
+        builder.setInsertionPointToStart(&program.getBody().front());
+        for (auto alloc : program.getOps<step::AllocOp>())
+          if (!alloc.getEntry())
+            builder.setInsertionPointAfter(alloc);
+        auto type = RankedTensorType::get({bytes}, builder.getI8Type());
+        shared = builder.create<step::AllocOp>(program.getLoc(), "library.workspace",
+                                               step::BufferKind::Workspace, type, bytes,
+                                               IntegerAttr(), FlatSymbolRefAttr());
+        symbols.insert(shared);
+      }
+      gemm.setWorkspace(shared.getSymName());
+    });
   }
 
   void addWorkspaces(step::ProgramOp program, SymbolTable &symbols, step::EntryOp entry,

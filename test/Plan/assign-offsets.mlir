@@ -3,11 +3,11 @@
 // A buffer takes the place of one that died before it was born; the persistent
 // ones come first.
 // CHECK-LABEL: step.program @reuse_after_last_use
-// CHECK-SAME: arena_bytes 384 lower_bound 384
+// CHECK-SAME: arena_bytes 512 lower_bound 512
 step.program @reuse_after_last_use {
   // CHECK: step.alloc @state {{.*}} offset 0
   step.alloc @state param : tensor<4x4xf32> bytes 64
-  // CHECK: step.alloc @other {{.*}} offset 64
+  // CHECK: step.alloc @other {{.*}} offset 128
   step.alloc @other param : tensor<4x4xf32> bytes 64
   // CHECK: step.alloc @a {{.*}} offset [[A:[0-9]+]] in @micro
   step.alloc @a activation : tensor<4x8xf32> bytes 128 in @micro

@@ -28,6 +28,7 @@ struct GpuTarget {
   int64_t multiprocessors; ///< of the largest part: bounds grids whose size must not depend on the machine
   int64_t sharedBytes;     ///< most that a block can have
   bool hasWgmma;           ///< warpgroup products, TMA, thread block clusters
+  int64_t libraryWorkspaceBytes = int64_t(32) << 20; ///< scratch of the library of matrix products
 };
 
 /// One of the two.

@@ -17,7 +17,9 @@ struct Access {
 /// The accesses of a step.launch, step.gemm or step.fill.
 llvm::SmallVector<Access> getAccesses(mlir::Operation *command);
 
-/// Bytes that a buffer takes from the arena.
+/// Bytes that a buffer takes from the arena: multiples of 64; of 128 for f32
+/// state, so that bf16 copies at the same elements take multiples of 64.
+int64_t slotBytes(step::BufferKind kind, int64_t bytes);
 int64_t slotBytes(step::AllocOp alloc);
 
 /// A buffer of one entry and the commands, counted from 0, that touch it first

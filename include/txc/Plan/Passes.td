@@ -11,7 +11,9 @@ def SizeWorkspaces : Pass<"tx-plan-size-workspaces", "::mlir::ModuleOp"> {
   let dependentDialects = ["::txc::step::StepDialect"];
   let options = [
     Option<"target", "target", "std::string", "\"\"",
-           "x86-64-v3 or x86-64-v4; empty: the level of this machine">
+           "x86-64-v3 or x86-64-v4; empty: the level of this machine">,
+    Option<"libraryWorkspace", "library_workspace", "int64_t", "-1",
+           "Bytes of scratch that all matrix products share; -1: what the target's library wants">
   ];
 }
 
