@@ -283,9 +283,11 @@ void Loader::applySection(Section section, const YamlNode &node, const SourceFil
                                     ":'; expected it in section '" + sectionName(option->section) + ":'");
       continue;
     }
-    std::string expected;
+    std::string expected = "a text"; // all that takes what is no scalar below
     bool isScalar = value.kind == YamlNode::Scalar;
-    if (option->set(spec, isScalar ? StringRef(value.text) : "", value.quoted, expected)) {
+    Spec scratch;
+    if (option->set(isScalar ? spec : scratch, isScalar ? StringRef(value.text) : "", value.quoted, expected) &&
+        isScalar) {
       setOrigin(*option, at(value, file));
       continue;
     }

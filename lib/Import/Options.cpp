@@ -116,7 +116,9 @@ bool readNumber(StringRef value, double &result) {
     else if (c != '.' && c != 'e' && c != 'E' && c != '+' && c != '-')
       return false;
   }
-  if (!sawDigit || !(isDigit(rest.front()) || rest.front() == '.'))
+  // LLVM reads 1e as 1.
+  auto isPart = [](char c) { return isDigit(c) || c == '.'; };
+  if (!sawDigit || !isPart(rest.front()) || !isPart(rest.back()))
     return false;
   if (rest.getAsDouble(result, /*AllowInexact=*/true) || !std::isfinite(result))
     return false;
@@ -208,12 +210,13 @@ template <typename Enum> bool setChoice(Enum &field, StringRef value, std::strin
   return false;
 }
 
-bool setString(std::string &field, StringRef value, std::string &expected) {
-  if (!value.empty() && value.size() <= 1024) {
+// Text may be empty where it is by default.
+bool setString(std::string &field, StringRef value, bool canBeEmpty, std::string &expected) {
+  if ((canBeEmpty || !value.empty()) && value.size() <= 1024) {
     field = value.str();
     return true;
   }
-  expected = "a text of 1 to 1024 bytes";
+  expected = canBeEmpty ? "a text of at most 1024 bytes" : "a text of 1 to 1024 bytes";
   return false;
 }
 
@@ -274,7 +277,7 @@ std::vector<OptionInfo> buildTable() {
   });
 #define TXC_STRING(section, key, default_, tool, meaning)                                                    \
   table.push_back({#key, Section::section, Tool::tool, false, "text", "", default_, "", meaning,             \
-                   TXC_SETTER { return setString(spec.key, value, expected);                                 \
+                   TXC_SETTER { return setString(spec.key, value, StringRef(default_).empty(), expected);    \
   }                                                                                                          \
   });
 #include "txc/Import/Options.def"
@@ -323,17 +326,34 @@ StringRef sectionName(Section section) {
 // Hints
 //===----------------------------------------------------------------------===//
 
+// Levenshtein, with a swap of neighbours as one change: the commonest slip.
+static unsigned countSlips(StringRef a, StringRef b) {
+  SmallVector<unsigned> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j)
+    above[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before.swap(above);
+    above.swap(row);
+  }
+  return above[b.size()];
+}
+
 StringRef nearestName(StringRef name, ArrayRef<StringRef> names) {
   // People write n-layer and N_Layer.
   std::string plain = name.take_front(64).lower();
   std::replace(plain.begin(), plain.end(), '-', '_');
   StringRef best;
-  // Two swapped letters are a distance of two.
   unsigned bestDistance = (plain.size() < 4 ? 1 : std::max<size_t>(2, plain.size() / 3)) + 1;
   for (StringRef candidate : names) {
     std::string other = candidate.lower();
     std::replace(other.begin(), other.end(), '-', '_');
-    unsigned distance = StringRef(plain).edit_distance(other, /*AllowReplacements=*/true, bestDistance);
+    unsigned distance = countSlips(plain, other);
     if (distance < bestDistance) {
       bestDistance = distance;
       best = candidate;

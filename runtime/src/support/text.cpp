@@ -62,7 +62,8 @@ static std::string cleaned(std::string_view text) {
     if (!separator)
       out += text[i];
   }
-  if (!out.empty() && out[0] == '+')
+  // One sign, which std::from_chars takes only if it is a minus.
+  if (out.size() > 1 && out[0] == '+' && out[1] != '-')
     out.erase(0, 1);
   return out;
 }

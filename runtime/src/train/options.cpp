@@ -107,8 +107,9 @@ OptionInfo truth(const char *key, bool RunOptions::*field, bool value, const cha
 
 OptionInfo textOption(const char *key, std::string RunOptions::*field, std::string defaultText,
                       const char *values, const char *meaning) {
-  auto set = [=](RunOptions &options, const std::string &value) -> Status {
-    if (value.empty())
+  // Text may be empty where it is by default.
+  auto set = [=, canBeEmpty = defaultText.empty()](RunOptions &options, const std::string &value) -> Status {
+    if (value.empty() && !canBeEmpty)
       return expected("some text");
     options.*field = value;
     return {};

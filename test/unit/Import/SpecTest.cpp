@@ -85,6 +85,7 @@ TEST(Spec, ErrorsNameThePlaceAndTheRemedy) {
       {"model:\n  n_layer: 0\n",
        "t.yaml:2:12: error: found '0' for 'n_layer'; expected an integer from 1 to 1024"},
       {"model:\n  n_layer: 99999999999999999999\n", "found '99999999999999999999' for 'n_layer'"},
+      {"train:\n  prompt: [a]\n", "t.yaml:2:11: error: found a list for 'prompt'; expected a text"},
       {"model:\n  n_layer:\n", "t.yaml:2:3: error: found nothing for 'n_layer'"},
       {"model:\n  n_layer: [1]\n", "t.yaml:2:12: error: found a list for 'n_layer'"},
       {"model:\n  bias: maybe\n", "found 'maybe' for 'bias'; expected true or false"},
