@@ -4,7 +4,8 @@
 //    base first, so that nearer values replace it. The text is checked (size,
 //    UTF-8) before it is parsed.
 // 2. Apply the overrides of the command line.
-// 3. Derive what is `auto` and check keys against each other. An error names
+// 3. Refuse overrides that cannot change the model.
+// 4. Derive what is `auto` and check keys against each other. An error names
 //    the value that came last and notes where the others come from.
 //
 // Guarantees: a Spec whose every value is in its range and whose shapes fit
@@ -61,11 +62,15 @@ private:
   void setOrigin(const OptionInfo &option, Origin origin) {
     origins[&option - allOptions().data()] = std::move(origin);
   }
+  // An override that the rest of the spec makes pointless is an error: the user
+  // would compare a model with itself.
+  void refuseWithoutEffect();
   // Reports at the first of `keys` that the user wrote, and notes the others.
   void conflict(ArrayRef<StringRef> keys, const Twine &message);
 
   Diagnostics diag;
   Spec &spec;
+  Spec beforeOverrides;
   std::vector<Origin> origins;                                  // by option
   std::vector<std::pair<sys::fs::UniqueID, std::string>> chain; // files being read, outermost first
 };
@@ -298,6 +303,7 @@ void Loader::applySection(Section section, const YamlNode &node, const SourceFil
 }
 
 void Loader::applyOverrides(ArrayRef<Override> overrides) {
+  beforeOverrides = spec;
   for (const Override &given : overrides) {
     std::string text = "--" + given.key + "=" + given.value;
     const OptionInfo *option = findOption(given.key);
@@ -357,7 +363,26 @@ bool isMesh(StringRef mesh) {
   return count.consume_front("dp:") && !count.getAsInteger(10, ranks) && ranks >= 1 && ranks <= 1 << 20;
 }
 
+void Loader::refuseWithoutEffect() {
+  auto check = [&](StringRef key, bool changes, StringRef decider, StringRef found, StringRef needed) {
+    if (changes && !originOf(key).override.empty())
+      conflict({key, decider}, "changes nothing: " + decider + " is " + found + "; expected " + decider +
+                                   ": " + needed + " with it");
+  };
+  StringRef ffn = stringify(spec.ffn_type), position = stringify(spec.position_encoding);
+  if (spec.ffn_type != FfnType::Standard)
+    check("activation", spec.activation != beforeOverrides.activation, "ffn_type", ffn,
+          stringify(FfnType::Standard));
+  if (spec.position_encoding != PositionEncoding::Rope) {
+    StringRef rope = stringify(PositionEncoding::Rope);
+    check("rope_theta", spec.rope_theta != beforeOverrides.rope_theta, "position_encoding", position, rope);
+    check("rope_layout", spec.rope_layout != beforeOverrides.rope_layout, "position_encoding", position,
+          rope);
+  }
+}
+
 void Loader::resolve() {
+  refuseWithoutEffect();
   if (!spec.n_kv_head)
     spec.n_kv_head = spec.n_head;
   if (spec.n_head % spec.n_kv_head != 0)

@@ -363,8 +363,10 @@ StringRef nearestName(StringRef name, ArrayRef<StringRef> names) {
 }
 
 std::string unknownKeyHint(StringRef key, ArrayRef<StringRef> more) {
+  std::string plain = key.str();
+  std::replace(plain.begin(), plain.end(), '-', '_');
   for (const Foreign &foreign : foreignNames)
-    if (key == foreign.name)
+    if (plain == foreign.name)
       return ("; " + foreign.remedy).str();
   if (key == "<<")
     return "; merge keys are not read: inherit from another file with base:";
@@ -440,6 +442,8 @@ train:
   a spec may hold both, and the values that `txrun` reads are then its defaults.
 * Integers may be written `1000`, `1_000` or `1e3`; numbers also `6e-4`; truth as `true`/`false`, `yes`/`no`, `on`/`off`, `1`/`0`.
 * A key that is `auto` is derived from the others after the overrides.
+* An override that cannot change the model is an error: `--activation` with swiglu, `--rope_theta` and `--rope_layout`
+  without rope.
 * Anchors, aliases, merge keys, tags and further documents are errors, and so are unknown and repeated keys.
 
 )";

@@ -148,6 +148,31 @@ TEST(Spec, ErrorsOfTheCommandLine) {
   }
 }
 
+// A comparison of a model with itself would mislead.
+TEST(Spec, OverridesThatChangeNothingAreRefused) {
+  struct {
+    const char *text;
+    Override override;
+    const char *message;
+  } cases[] = {
+      {"model: {ffn_type: swiglu}", {"activation", "relu"},
+       "--activation=relu: error: changes nothing: ffn_type is swiglu; expected ffn_type: standard with it"},
+      {"model: {position_encoding: none}", {"rope_theta", "5e5"},
+       "--rope_theta=5e5: error: changes nothing: position_encoding is none; expected position_encoding: rope"},
+      {"model: {position_encoding: learned_absolute}", {"rope_layout", "half"},
+       "--rope_layout=half: error: changes nothing: position_encoding is learned_absolute"},
+  };
+  for (const auto &wrong : cases) {
+    Loaded loaded = parse(wrong.text, {wrong.override});
+    EXPECT_EQ(loaded.status, LoadStatus::BadSpec) << wrong.text;
+    EXPECT_NE(loaded.errors.find(wrong.message), std::string::npos) << loaded.errors;
+  }
+  // With its counterpart, in a file, or as it was, it is fine.
+  EXPECT_EQ(parse("model: {}", {{"activation", "relu"}, {"ffn_type", "standard"}}).status, LoadStatus::Ok);
+  EXPECT_EQ(parse("model: {ffn_type: swiglu, activation: relu}").status, LoadStatus::Ok);
+  EXPECT_EQ(parse("model: {ffn_type: swiglu}", {{"activation", "gelu"}}).status, LoadStatus::Ok);
+}
+
 TEST(Options, KeysAreUnique) {
   for (const OptionInfo &option : allOptions())
     EXPECT_EQ(findOption(option.key), &option) << option.key.str();
@@ -162,6 +187,35 @@ TEST(Options, DefaultsAreValid) {
         << option.key.str() << ": " << expected;
     Spec fresh;
     EXPECT_EQ(llvm::json::Value(spec.toJson()), llvm::json::Value(fresh.toJson())) << option.key.str();
+  }
+}
+
+// The tool of every key, on the command line of txc.
+TEST(Options, EveryRunTimeKeyNamesTxrun) {
+  for (const OptionInfo &option : allOptions()) {
+    Loaded loaded = parse("model: {}", {{option.key.str(), "1"}});
+    std::string remedy = "give --" + option.key.str() + "=1 to txrun";
+    EXPECT_EQ(loaded.errors.find(remedy) != std::string::npos, option.tool == Tool::Run)
+        << option.key.str() << ": " << loaded.errors;
+    if (option.tool == Tool::Run)
+      EXPECT_EQ(loaded.status, LoadStatus::BadUsage) << option.key.str();
+  }
+}
+
+// A letter too few, a letter too many, two swapped, hyphens: the key is named.
+TEST(Options, EveryTypoNamesItsKey) {
+  for (const OptionInfo &option : allOptions()) {
+    std::string key = option.key.str(), hyphens = key, swapped = key;
+    std::replace(hyphens.begin(), hyphens.end(), '_', '-');
+    size_t middle = key.size() / 2;
+    std::swap(swapped[middle], swapped[middle - 1]);
+    for (const std::string &typo : {key.substr(0, key.size() - 1), key.substr(1), key + "s",
+                                    key.substr(0, middle) + key.substr(middle + 1), hyphens, swapped}) {
+      // Not another key, not as near to another one (beta1, beta2).
+      if (findOption(typo) || typo.size() < 3 || typo == "beta")
+        continue;
+      EXPECT_EQ(unknownKeyHint(typo), "; did you mean '" + key + "'?") << typo;
+    }
   }
 }
 
