@@ -37,10 +37,10 @@ func.func @read_later(%x: tensor<1x4x8xf32>) -> tensor<1x4x8xf32> {
 
 // -----
 
-// Rotation mixes columns, so it is never in place.
+// Rotation mixes columns; codegen reads the whole row first.
 tx.param @w : tensor<8x8xf32> init = normal(0.02) site = 0 decay
-// CHECK-LABEL: func.func @not_pointwise
-func.func @not_pointwise(%x: tensor<1x4x8xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<1x4x8xf32> {
+// CHECK-LABEL: func.func @rotation
+func.func @rotation(%x: tensor<1x4x8xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<1x4x8xf32> {
   %w = tx.read @w value : tensor<8x8xf32>
   %p = tx.linear %x, %w : tensor<1x4x8xf32>, tensor<8x8xf32> -> tensor<1x4x8xf32>
   // CHECK: tx.kernel row_wise {{.*}} inplace [0]
