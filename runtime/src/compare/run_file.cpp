@@ -2,6 +2,7 @@
 #include "compare/run_file.h"
 
 #include "support/file.h"
+#include "support/json.h"
 #include "support/text.h"
 
 #include <algorithm>
@@ -323,23 +324,19 @@ Result<Run> readRun(const std::string &path) {
     return text.status();
   if (text->find_first_not_of(" \t\r\n") == std::string::npos)
     return Status::failed(path + ": not a run log: found an empty file, " + expectedText);
-  Json log;
-  try {
-    log = Json::parse(*text);
-  } catch (const nlohmann::json::exception &error) {
+  Result<Json> parsed = parseJson(*text);
+  if (!parsed.ok()) {
     // A JSON Lines file is JSON up to its first line's end.
     size_t lineEnd = text->find('\n');
-    Json first = Json::parse(text->substr(0, lineEnd), nullptr, false);
-    if (lineEnd != std::string::npos && first.is_object() && first.contains("event")) {
+    Result<Json> first = parseJson(std::string_view(*text).substr(0, lineEnd));
+    if (lineEnd != std::string::npos && first.ok() && first->is_object() && first->contains("event")) {
       std::string document = path.ends_with(".jsonl") ? path.substr(0, path.size() - 1) : "run_*.json";
       return Status::failed(
           path + ": found the lines of a run, one event each; give the document beside it, " + document);
     }
-    std::string what = error.what();
-    size_t from = what.find("] ");
-    return Status::failed(path + ": not a run log: found no JSON (" +
-                          (from == std::string::npos ? what : what.substr(from + 2)) + "), " + expectedText);
+    return Status::failed(path + ": not a run log: " + parsed.status().message() + ", " + expectedText);
   }
+  const Json &log = *parsed;
   if (!log.is_object() || !log.contains("training_iterations") || !log.contains("eval_steps"))
     return Status::failed(path + ": not a run log: found " + described(log) + ", " + expectedText +
                           ", with training_iterations and eval_steps");

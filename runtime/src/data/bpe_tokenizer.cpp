@@ -18,6 +18,7 @@
 
 #include "data/utf8.h"
 #include "data/word_splitter.h"
+#include "support/json.h"
 #include "support/sha256.h"
 
 #include <algorithm>
@@ -231,8 +232,11 @@ Result<TokenizerPtr> makeGpt2Tokenizer(const Gpt2Files &files) {
   auto wrongEncoder = [&](const std::string &what) {
     return Status::failed(files.encoderJsonPath + ": " + what + "; expected GPT-2's encoder.json");
   };
-  nlohmann::json encoder = nlohmann::json::parse(files.encoderJson, nullptr, false);
-  if (encoder.is_discarded() || !encoder.is_object())
+  Result<nlohmann::json> parsed = parseUnorderedJson(files.encoderJson);
+  if (!parsed.ok())
+    return wrongEncoder(parsed.status().message());
+  const nlohmann::json &encoder = *parsed;
+  if (!encoder.is_object())
     return wrongEncoder("not a JSON object");
   tokenizer->bytesOf.resize(encoder.size());
   std::unordered_map<std::string, uint32_t> tokenOf;

@@ -2,6 +2,7 @@
 #include "data/sidecar.h"
 
 #include "support/file.h"
+#include "support/json.h"
 
 namespace txc::data {
 
@@ -122,23 +123,13 @@ static std::optional<SplitInfo> readSplit(const Json *splits, const char *name, 
 }
 
 Result<Sidecar> Sidecar::parse(const std::string &text, const std::string &path) {
-  Json json;
-  bool tooDeep = false;
-  try {
-    json = Json::parse(text, [&](int depth, Json::parse_event_t, Json &) {
-      tooDeep |= depth > 16;
-      return depth <= 16;
-    });
-  } catch (const Json::parse_error &error) {
-    return Status::failed(path + ": not valid JSON at byte " +
-                          std::to_string(error.byte == 0 ? 0 : error.byte - 1) +
-                          "; prepare the data set again or mend the file");
-  }
-  if (tooDeep)
-    return Status::failed(path + ": nested deeper than 16 levels; a sidecar has at most 4");
+  constexpr int maxDepth = 16; // a sidecar has 4 levels
+  Result<Json> json = parseJson(text, maxDepth);
+  if (!json.ok())
+    return Status::failed(path + ": " + json.status().message() + "; prepare the data set again or mend the file");
   Status status;
   Sidecar sidecar;
-  ObjectReader reader(json, path, status);
+  ObjectReader reader(*json, path, status);
   if (reader.find("version", false))
     reader.number("version", true, 1, 1);
   sidecar.dtype = reader.text("dtype", true);

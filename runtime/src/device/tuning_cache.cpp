@@ -2,8 +2,10 @@
 #include "device/tuning_cache.h"
 
 #include "support/file.h"
+#include "support/json.h"
 #include "support/text.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -44,7 +46,10 @@ static bool fromHex(const std::string &text, cuda::LtAlgorithm &algorithm) {
 
 // What is wrong with the text; empty if nothing is.
 static std::string parse(const std::string &text, TuningCache &cache) {
-  Json file = Json::parse(text, nullptr, false);
+  Result<Json> parsed = parseJson(text);
+  if (!parsed.ok())
+    return "it is " + parsed.status().message();
+  const Json &file = *parsed;
   if (!file.is_object())
     return "it is not a JSON object";
   if (file.value("gpu", Json()) != cache.gpu || file.value("library", Json()) != cache.library)
@@ -63,7 +68,7 @@ static std::string parse(const std::string &text, TuningCache &cache) {
     };
     product.microseconds = number("microseconds");
     product.firstMicroseconds = number("first_microseconds");
-    product.candidates = static_cast<int>(number("candidates"));
+    product.candidates = static_cast<int>(std::clamp(number("candidates"), 0.0, 1e6));
     cache.products[shape] = product;
   }
   return "";

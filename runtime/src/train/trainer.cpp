@@ -25,6 +25,7 @@
 #include "report/profile.h"
 #include "sample/sample_report.h"
 #include "support/file.h"
+#include "support/json.h"
 #include "support/text.h"
 #include "train/dump_tensors.h"
 #include "train/schedule.h"
@@ -49,11 +50,12 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   Result<StepFile> step = StepFile::load(command.stepPath);
   if (!step.ok())
     return step.status();
-  Json metadata = Json::parse(step->step().metadata, nullptr, false);
-  if (!metadata.is_object())
+  Result<Json> parsed = parseJson(step->step().metadata);
+  if (!parsed.ok() || !parsed->is_object())
     return Status::failed(command.stepPath +
                           ": inconsistent step: its metadata is not a JSON object; this is a fault "
                           "of the txc that wrote it");
+  Json metadata = std::move(*parsed);
   Result<RunOptions> options = resolveOptions(metadata.value("config", Json::object()), command);
   if (!options.ok())
     return options.status();

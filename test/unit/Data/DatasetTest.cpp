@@ -217,7 +217,7 @@ TEST(DatasetError, LlmcHeaders) {
 
 TEST(DatasetError, Sidecars) {
   auto with = [](const std::string &sidecar) { return openError(Folder(sidecar)); };
-  EXPECT_MENTIONS(with("{\"dtype\": "), "meta.json: not valid JSON at byte 10");
+  EXPECT_MENTIONS(with("{\"dtype\": "), "meta.json: not valid JSON at line 1, column 11");
   EXPECT_MENTIONS(with("[1]"), "expected an object, found [1]");
   EXPECT_MENTIONS(with("{}"), "lacks `dtype`");
   EXPECT_MENTIONS(with(R"({"dtype": "uint16"})"), "lacks `vocab_size`");
