@@ -75,7 +75,7 @@ step::TensorMapAttr Attention::outputMap(unsigned argument, int64_t rows) const 
 
 //===-- The order of tiles -------------------------------------------------===//
 
-Schedule::Place Schedule::decode(Hopper &h, Int number) const {
+Schedule::Place Schedule::decode(Words &h, Int number) const {
   Int group = number / (groupSize * perHead), within = number % (groupSize * perHead);
   Int firstHead = group * groupSize;
   Int size = h.constant(groupSize);
@@ -86,9 +86,91 @@ Schedule::Place Schedule::decode(Hopper &h, Int number) const {
   return {within / size, firstHead + within % size};
 }
 
+//===-- Scores in registers ------------------------------------------------===//
+
+void Fragment::forEach(const Values &tile, llvm::function_ref<void(int64_t, int64_t, int64_t)> visit) {
+  for (int64_t half = 0; half < 2; ++half)
+    for (size_t j = 0; j < tile.size() / 4; ++j)
+      for (int64_t e = 0; e < 2; ++e)
+        visit(half, j, e);
+}
+
+SmallVector<Int> Fragment::pack(Words &h, const Values &tile) {
+  SmallVector<Int> pairs;
+  for (size_t j = 0; j < tile.size() / 4; ++j)
+    for (int64_t half = 0; half < 2; ++half)
+      pairs.push_back(h.packBf16(tile[index(half, j, 0)], tile[index(half, j, 1)]));
+  return pairs;
+}
+
+void Fragment::hideColumnsAfter(Words &h, Values &scores, Int distance) {
+  forEach(scores, [&](int64_t half, int64_t j, int64_t e) {
+    Value &score = scores[index(half, j, e)];
+    score = h.b.select((distance + 8 * half).slt(8 * j + e), h.negative(), score);
+  });
+}
+void Fragment::hideColumnsBefore(Words &h, Values &scores, Int distance) {
+  forEach(scores, [&](int64_t half, int64_t j, int64_t e) {
+    Value &score = scores[index(half, j, e)];
+    score = h.b.select((distance + 8 * half).sgt(h.constant(8 * j + e)), h.negative(), score);
+  });
+}
+
+// Two chains for each reduction halve its latency.
+Softmax Softmax::update(Words &h, Words::Values &scores, Value scale, const Softmax *before) {
+  GpuBuilder &b = h.b;
+  Softmax after;
+  Value minusScale = b.fneg(scale);
+  for (int64_t half = 0; half < 2; ++half) {
+    SmallVector<int64_t> indices;
+    for (size_t j = 0; j < scores.size() / 4; ++j)
+      for (int64_t e = 0; e < 2; ++e)
+        indices.push_back(Fragment::index(half, j, e));
+    Value even = scores[indices[0]], odd = scores[indices[1]];
+    for (size_t i = 2; i < indices.size(); i += 2) {
+      even = h.max(even, scores[indices[i]]);
+      odd = h.max(odd, scores[indices[i + 1]]);
+    }
+    Value maximum = h.max(even, odd);
+    if (before)
+      maximum = h.max(maximum, before->maximum[half]);
+    for (int64_t lanes : {1, 2})
+      maximum = h.max(maximum, h.shuffleXor(maximum, lanes));
+    after.maximum[half] = maximum;
+    Value negative = h.mul(maximum, minusScale);
+    if (before)
+      after.rescale[half] = h.exp2(b.fma(before->maximum[half], scale, negative));
+    for (int64_t i : indices)
+      scores[i] = h.exp2(b.fma(scores[i], scale, negative));
+    even = scores[indices[0]], odd = scores[indices[1]];
+    if (before)
+      even = b.fma(before->total[half], after.rescale[half], even);
+    for (size_t i = 2; i < indices.size(); i += 2) {
+      even = h.add(even, scores[indices[i]]);
+      odd = h.add(odd, scores[indices[i + 1]]);
+    }
+    after.total[half] = h.add(even, odd);
+  }
+  return after;
+}
+
+Softmax::Ends Softmax::finish(Words &h, Value scale, double dropoutScale) const {
+  Ends ends;
+  for (int64_t half = 0; half < 2; ++half) {
+    Value sum = total[half];
+    for (int64_t lanes : {1, 2})
+      sum = h.add(sum, h.shuffleXor(sum, lanes));
+    ends.factor[half] = h.reciprocal(sum);
+    if (dropoutScale != 1)
+      ends.factor[half] = h.mul(ends.factor[half], h.b.f32(dropoutScale));
+    ends.logSum[half] = h.mul(h.b.fma(maximum[half], scale, h.log2(sum)), h.b.f32(M_LN2));
+  }
+  return ends;
+}
+
 //===-- Dropout ------------------------------------------------------------===//
 
-DropoutMask::DropoutMask(Hopper &h, const Attention &attention)
+DropoutMask::DropoutMask(Words &h, const Attention &attention)
     : h(h), attention(attention), active(attention.hyper.has_value()),
       wide(attention.elements() > (int64_t(1) << 32)) {
   if (!active)
@@ -120,6 +202,17 @@ Value DropoutMask::keeps(Value element, int64_t offset) {
   Value u = b.create<arith::ShRUIOp>(drawn, b.i32(8));
   int64_t bound = static_cast<int64_t>(std::ceil(std::ldexp(attention.dropout, 24)));
   return b.icmp(arith::CmpIPredicate::uge, u, b.i32(bound));
+}
+
+void DropoutMask::drop(Words::Values &probabilities, Int batchHead, Int row, Int column) {
+  for (int64_t half = 0; half < 2; ++half) {
+    Value first = element(batchHead, row + 8 * half, column);
+    for (size_t j = 0; j < probabilities.size() / 4; ++j)
+      for (int64_t e = 0; e < 2; ++e) {
+        Value &p = probabilities[Fragment::index(half, j, e)];
+        p = h.b.select(keeps(first, 8 * j + e), p, h.b.f32(0));
+      }
+  }
 }
 
 //===-- From kernels to emitters -------------------------------------------===//

@@ -63,22 +63,56 @@ struct Schedule {
   struct Place {
     Int tile, head;
   };
-  Place decode(Hopper &h, Int number) const;
+  Place decode(Words &h, Int number) const;
+};
+
+/// A tile as products (mma.sync, wgmma) leave it in the registers of a warp: 16
+/// rows, of which a thread has r = lane / 4 (half 0) and r + 8 (half 1), and of
+/// every 8 columns 2 * (lane % 4) (e = 0) and the one after it (e = 1).
+struct Fragment {
+  using Values = Words::Values;
+  static int64_t index(int64_t half, int64_t j, int64_t e) { return 4 * j + 2 * half + e; }
+  static void forEach(const Values &tile, llvm::function_ref<void(int64_t half, int64_t j, int64_t e)> visit);
+  /// As the next product wants its register operand: for 16 columns, columns c,
+  /// c + 1 of both rows, then columns c + 8, c + 9.
+  static llvm::SmallVector<Int> pack(Words &h, const Values &tile);
+  /// -infinity where row + `distance` < column, or > column: `distance` is that of
+  /// the thread's first element.
+  static void hideColumnsAfter(Words &h, Values &scores, Int distance);
+  static void hideColumnsBefore(Words &h, Values &scores, Int distance);
+};
+
+/// Maximum and total of the two rows of a thread; the total is of this thread's
+/// columns only until `finish`.
+struct Softmax {
+  using Value = mlir::Value;
+  std::array<Value, 2> maximum, total;
+  std::array<Value, 2> rescale; ///< of what was summed before; empty for a first block
+
+  /// Turns scores into probabilities, relative to the new maximum. `scale` has
+  /// log2(e) in it.
+  static Softmax update(Words &h, Words::Values &scores, Value scale, const Softmax *before);
+  struct Ends {
+    std::array<Value, 2> factor, logSum; ///< of the sums; the log-sum-exp
+  };
+  Ends finish(Words &h, Value scale, double dropoutScale) const;
 };
 
 /// What dropout keeps of the matrix of probabilities, element by element.
 class DropoutMask {
 public:
-  DropoutMask(Hopper &h, const Attention &attention);
+  DropoutMask(Words &h, const Attention &attention);
   explicit operator bool() const { return active; }
   double scale() const { return 1 / (1 - attention.dropout); }
   /// Number of element (row, column) of the square of head `batchHead`.
   mlir::Value element(Int batchHead, Int row, Int column);
   /// Whether the element `offset` after `element` is kept.
   mlir::Value keeps(mlir::Value element, int64_t offset);
+  /// Zeroes what is not kept of probabilities whose rows are queries.
+  void drop(Words::Values &probabilities, Int batchHead, Int row, Int column);
 
 private:
-  Hopper &h;
+  Words &h;
   const Attention &attention;
   bool active, wide;
   KernelBuilder::Generator generator;

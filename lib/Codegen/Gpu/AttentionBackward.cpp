@@ -475,22 +475,6 @@ private:
     return sums;
   }
 
-  static int64_t index(int64_t half, int64_t j, int64_t e) { return 4 * j + 2 * half + e; }
-  /// Visits the elements of a thread: half of the row, column 8 j + e.
-  void forElements(llvm::function_ref<void(int64_t half, int64_t j, int64_t e)> visit) {
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t j = 0; j < queryRows / 8; ++j)
-        for (int64_t e = 0; e < 2; ++e)
-          visit(half, j, e);
-  }
-  SmallVector<Int> packPairs(const Values &values) {
-    SmallVector<Int> pairs;
-    for (int64_t j = 0; j < queryRows / 8; ++j)
-      for (int64_t half = 0; half < 2; ++half)
-        pairs.push_back(h.packBf16(values[index(half, j, 0)], values[index(half, j, 1)]));
-    return pairs;
-  }
-
   State emitStep(const Tile &tile, Int head, Int step, State state, bool diagonal) {
     const Int stage = state.queries.stage;
     Int queries = memory + at.queries + stage * at.queryTile,
@@ -515,15 +499,15 @@ private:
     Values keyGrads = state.keyGrads, valueGrads = state.valueGrads;
     SmallVector<Int> pPairs, scorePairs;
     if (!mask) {
-      pPairs = packPairs(p);
+      pPairs = Fragment::pack(h, p);
       valueGrads = issueAlongQueries(valueGrads, pPairs, gradColumns);
       pGrads = h.wgmmaWait(1, pGrads);
-      scorePairs = packPairs(scoreGradients(pPairs, pGrads, delta));
+      scorePairs = Fragment::pack(h, scoreGradients(pPairs, pGrads, delta));
     } else {
       pGrads = h.wgmmaWait(0, pGrads);
       dropAndDifferentiate(tile, head, step, p, pGrads, delta);
-      pPairs = packPairs(p);
-      scorePairs = packPairs(pGrads);
+      pPairs = Fragment::pack(h, p);
+      scorePairs = Fragment::pack(h, pGrads);
       valueGrads = issueAlongQueries(valueGrads, pPairs, gradColumns);
     }
     keyGrads = issueAlongQueries(keyGrads, scorePairs, queryColumns);
@@ -586,10 +570,7 @@ private:
   /// -infinity where the key is after the query.
   void hideLater(Values &scores, const Tile &tile, Int step) {
     Int distance = tile.firstKey() + row - step * queryRows - column;
-    forElements([&](int64_t half, int64_t j, int64_t e) {
-      Value &score = scores[index(half, j, e)];
-      score = b.select((distance + 8 * half).sgt(h.constant(8 * j + e)), h.negative(), score);
-    });
+    Fragment::hideColumnsBefore(h, scores, distance);
   }
 
   Values exponentials(const Values &scores, Int lse) {
@@ -599,7 +580,7 @@ private:
       for (int64_t e = 0; e < 2; ++e) {
         Value minus = b.fneg(e ? odd : even);
         for (int64_t half = 0; half < 2; ++half)
-          p[index(half, j, e)] = h.exp2(b.fma(scores[index(half, j, e)], scale, minus));
+          p[Fragment::index(half, j, e)] = h.exp2(b.fma(scores[Fragment::index(half, j, e)], scale, minus));
       }
     }
     return p;
@@ -615,7 +596,7 @@ private:
       auto [even, odd] = h.loadFloats(delta, 32 * j);
       for (int64_t e = 0; e < 2; ++e)
         for (int64_t half = 0; half < 2; ++half) {
-          int64_t i = index(half, j, e);
+          int64_t i = Fragment::index(half, j, e);
           result[i] = h.mul(p[i], h.sub(pGrads[i], e ? odd : even));
         }
     }
@@ -631,7 +612,7 @@ private:
       for (int64_t e = 0; e < 2; ++e) {
         Value minus = b.fneg(e ? odd : even);
         for (int64_t half = 0; half < 2; ++half) {
-          int64_t i = index(half, j, e);
+          int64_t i = Fragment::index(half, j, e);
           Value keeps = mask.keeps(element, (8 * j + e) * a.length + 8 * half);
           Value grad = b.select(keeps, pGrads[i], zero);
           pGrads[i] = h.mul(p[i], b.fma(grad, factor, minus));
@@ -654,7 +635,7 @@ private:
           SmallVector<Int> words;
           for (int64_t j : {8 * p + 2 * c, 8 * p + 2 * c + 1})
             for (int64_t half = 0; half < 2; ++half)
-              words.push_back(h.packBf16(scaled[index(half, j, 0)], scaled[index(half, j, 1)]));
+              words.push_back(h.packBf16(scaled[Fragment::index(half, j, 0)], scaled[Fragment::index(half, j, 1)]));
           h.storeMatrices(to + p * at.keyPanel + (fragment ^ (32 * c)), words);
         }
     };

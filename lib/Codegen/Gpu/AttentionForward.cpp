@@ -49,8 +49,6 @@ using Values = Hopper::Values;
 constexpr int64_t tileRows = Attention::tileRows;
 constexpr int64_t consumers = 2, threads = Hopper::warpgroup * (1 + consumers);
 constexpr int64_t rowsEach = tileRows / consumers;
-/// Scores, and packed pairs of probabilities, per thread.
-constexpr int64_t scoreCount = tileRows / 2, pairCount = scoreCount / 2;
 
 /// Heads whose keys and values should share the L2 cache: measured on an H200,
 /// 12 to 64 are alike for heads of 1024 x 64; 22 beat 6 by 5% for 2048 x 128.
@@ -219,12 +217,6 @@ private:
   };
 
   //===-- Consumers --------------------------------------------------------===//
-  /// Maximum and total of the two rows of a thread; the total is of this thread's
-  /// columns only until the tile ends.
-  struct Softmax {
-    std::array<Value, 2> maximum, total;
-    std::array<Value, 2> rescale; ///< of what was summed before; empty for a first block
-  };
   /// Between two steps: P waits for its product with V.
   struct State {
     Ring keys, valueRing;
@@ -264,7 +256,6 @@ private:
     row = (consumer << 6) + (warp << 4) + (lane >> 2);
     column = (lane & 3) << 1;
     scale = b.f32(M_LOG2E / std::sqrt(static_cast<double>(a.headDim)));
-    minusScale = b.fneg(scale);
     Int zero = h.constant(0);
     if (takesTurns) // the first consumer may go first
       b.ifThen(consumer.eq(consumers - 1), [&] { h.arriveNamed(h.constant(2), 256); });
@@ -278,11 +269,11 @@ private:
     scores = h.wgmmaWait(0, scores);
     h.arriveIf(keyEmpty(zero), isFirst);
     hideLater(scores, tile);
-    Softmax softmax = updateSoftmax(scores, nullptr);
+    Softmax softmax = Softmax::update(h, scores, scale, nullptr);
     drop(scores, tile, tile.block);
     h.arriveIf(queryEmpty(zero), isFirst & h.asWord(tile.keyBlocks().eq(1)));
     Ring ring{zero, zero};
-    TileState start{tile, ring, {ring.next(h, at.stages), ring, softmax, {}, packPairs(scores)}};
+    TileState start{tile, ring, {ring.next(h, at.stages), ring, softmax, {}, Fragment::pack(h, scores)}};
     h.whileLoop(
         pack(start), [&](ValueRange carried) { return isTile(unpack(start, carried).tile.number); },
         [&](ValueRange carried) { return pack(emitTile(unpack(start, carried))); });
@@ -329,11 +320,11 @@ private:
     scores = h.wgmmaWait(1, scores);
     h.arriveIf(keyEmpty(state.keys.stage), isFirst);
     h.arriveIf(queryEmpty(queryBuffer), isFirst & h.asWord(i.eq(tile.block)));
-    Softmax softmax = updateSoftmax(scores, &state.softmax);
+    Softmax softmax = Softmax::update(h, scores, scale, &state.softmax);
     drop(scores, tile, tile.block - i);
     waitForSums(sums, scores, state);
     State next = state;
-    next.pairs = packPairs(scores);
+    next.pairs = Fragment::pack(h, scores);
     h.arriveIf(valueEmpty(state.valueRing.stage), isFirst);
     for (auto [j, sum] : llvm::enumerate(sums))
       sum = h.mul(sum, softmax.rescale[(j >> 1) & 1]);
@@ -356,10 +347,10 @@ private:
     h.arriveIf(keyEmpty(state.keys.stage), isFirst);
     h.arriveIf(queryEmpty(next.queries.stage), isFirst & h.asWord(next.tile.keyBlocks().eq(1)));
     hideLater(scores, next.tile);
-    Softmax softmax = updateSoftmax(scores, nullptr);
+    Softmax softmax = Softmax::update(h, scores, scale, nullptr);
     drop(scores, next.tile, next.tile.block);
     waitForSums(sums, scores, state);
-    state.pairs = packPairs(scores);
+    state.pairs = Fragment::pack(h, scores);
     state.sums = sums;
     state.softmax = softmax;
     state.keys = state.keys.next(h, at.stages);
@@ -417,94 +408,19 @@ private:
     probabilities.assign(all.end() - probabilities.size(), all.end());
   }
 
-  /// Index of score (row half, column 8 j + e) of a thread.
-  static int64_t scoreIndex(int64_t half, int64_t j, int64_t e) { return 4 * j + 2 * half + e; }
-
   /// In the block of the diagonal: -infinity where the key is after the query.
   void hideLater(Values &scores, const Tile &tile) {
-    Int distance = tile.firstQuery() + row - tile.block * tileRows - column;
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t j = 0; j < tileRows / 8; ++j)
-        for (int64_t e = 0; e < 2; ++e) {
-          Value &score = scores[scoreIndex(half, j, e)];
-          score = b.select((distance + 8 * half).slt(8 * j + e), h.negative(), score);
-        }
-  }
-
-  /// Turns scores into probabilities and returns the new maximum and total. Two
-  /// chains for each reduction halve its latency.
-  Softmax updateSoftmax(Values &scores, const Softmax *before) {
-    Softmax after;
-    for (int64_t half = 0; half < 2; ++half) {
-      SmallVector<int64_t> indices;
-      for (int64_t j = 0; j < tileRows / 8; ++j)
-        for (int64_t e = 0; e < 2; ++e)
-          indices.push_back(scoreIndex(half, j, e));
-      Value even = scores[indices[0]], odd = scores[indices[1]];
-      for (size_t i = 2; i < indices.size(); i += 2) {
-        even = h.max(even, scores[indices[i]]);
-        odd = h.max(odd, scores[indices[i + 1]]);
-      }
-      Value maximum = h.max(even, odd);
-      if (before)
-        maximum = h.max(maximum, before->maximum[half]);
-      for (int64_t lanes : {1, 2})
-        maximum = h.max(maximum, h.shuffleXor(maximum, lanes));
-      after.maximum[half] = maximum;
-      Value negative = h.mul(maximum, minusScale);
-      if (before)
-        after.rescale[half] = h.exp2(b.fma(before->maximum[half], scale, negative));
-      for (int64_t i : indices)
-        scores[i] = h.exp2(b.fma(scores[i], scale, negative));
-      even = scores[indices[0]], odd = scores[indices[1]];
-      if (before)
-        even = b.fma(before->total[half], after.rescale[half], even);
-      for (size_t i = 2; i < indices.size(); i += 2) {
-        even = h.add(even, scores[indices[i]]);
-        odd = h.add(odd, scores[indices[i + 1]]);
-      }
-      after.total[half] = h.add(even, odd);
-    }
-    return after;
+    Fragment::hideColumnsAfter(h, scores, tile.firstQuery() + row - tile.block * tileRows - column);
   }
 
   /// Zeroes what dropout does not keep.
   void drop(Values &probabilities, const Tile &tile, Int keyBlock) {
-    if (!mask)
-      return;
-    for (int64_t half = 0; half < 2; ++half) {
-      Value element =
-          mask.element(tile.batchHead, tile.firstQuery() + row + 8 * half, keyBlock * tileRows + column);
-      for (int64_t j = 0; j < tileRows / 8; ++j)
-        for (int64_t e = 0; e < 2; ++e) {
-          Value &p = probabilities[scoreIndex(half, j, e)];
-          p = b.select(mask.keeps(element, 8 * j + e), p, b.f32(0));
-        }
-    }
-  }
-
-  /// As wgmma wants its register operand: for 16 keys, columns c, c + 1 of both
-  /// rows, then columns c + 8, c + 9.
-  SmallVector<Int> packPairs(const Values &p) {
-    SmallVector<Int> pairs;
-    for (int64_t j = 0; j < tileRows / 8; ++j)
-      for (int64_t half = 0; half < 2; ++half)
-        pairs.push_back(h.packBf16(p[scoreIndex(half, j, 0)], p[scoreIndex(half, j, 1)]));
-    assert(static_cast<int64_t>(pairs.size()) == pairCount);
-    return pairs;
+    if (mask)
+      mask.drop(probabilities, tile.batchHead, tile.firstQuery() + row, keyBlock * tileRows + column);
   }
 
   void emitOutput(const Values &sums, const Softmax &softmax, const Tile &tile) {
-    std::array<Value, 2> factor, logSum;
-    for (int64_t half = 0; half < 2; ++half) {
-      Value total = softmax.total[half];
-      for (int64_t lanes : {1, 2})
-        total = h.add(total, h.shuffleXor(total, lanes));
-      factor[half] = h.reciprocal(total);
-      if (mask)
-        factor[half] = h.mul(factor[half], b.f32(mask.scale()));
-      logSum[half] = h.mul(b.fma(softmax.maximum[half], scale, h.log2(total)), b.f32(M_LN2));
-    }
+    auto [factor, logSum] = softmax.finish(h, scale, mask ? mask.scale() : 1);
     if (a.writesLse)
       b.ifThen(column.eq(0), [&] {
         for (int64_t half = 0; half < 2; ++half) {
@@ -530,8 +446,8 @@ private:
         SmallVector<Int> words;
         for (int64_t j : {8 * p + 2 * c, 8 * p + 2 * c + 1})
           for (int64_t half = 0; half < 2; ++half)
-            words.push_back(h.packBf16(h.mul(sums[scoreIndex(half, j, 0)], factor[half]),
-                                       h.mul(sums[scoreIndex(half, j, 1)], factor[half])));
+            words.push_back(h.packBf16(h.mul(sums[Fragment::index(half, j, 0)], factor[half]),
+                                       h.mul(sums[Fragment::index(half, j, 1)], factor[half])));
         h.storeMatrices(staging + p * (rowsEach * 128) + (to ^ (32 * c)), words);
       }
     h.fenceSharedForAsync();
@@ -556,7 +472,7 @@ private:
   // Of a consumer:
   Int consumer, warp, isFirst, myTurn, nextTurn;
   Int row, column; ///< the upper row in the tile, and the first column, of a thread
-  Value scale, minusScale;
+  Value scale;
 };
 
 } // namespace

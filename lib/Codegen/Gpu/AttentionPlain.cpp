@@ -223,7 +223,7 @@ private:
     return {b.fmul(p, kept), b.fmul(p, centred)};
   }
 
-  Hopper h;
+  Words h;
   GpuBuilder &b;
   const Attention &a;
   DropoutMask mask;
