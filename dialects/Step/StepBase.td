@@ -46,7 +46,10 @@ def Step_BufferKind : Step_Enum<"BufferKind", "what a buffer is for", [
   I32EnumAttrCase<"Cache", 12, "cache">,
   I32EnumAttrCase<"DecodeTokens", 13, "decode_tokens">,
   I32EnumAttrCase<"DecodeState", 14, "decode_state">,
-  I32EnumAttrCase<"Logits", 15, "logits">]>;
+  I32EnumAttrCase<"Logits", 15, "logits">,
+  I32EnumAttrCase<"GradShard", 16, "grad_shard">,
+  I32EnumAttrCase<"ComputeShard", 17, "compute_shard">,
+  I32EnumAttrCase<"Communication", 18, "communication">]>;
 def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">;
 
 class Step_Attr<string name, string attrMnemonic> : AttrDef<Step_Dialect, name> {

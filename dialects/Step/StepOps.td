@@ -8,17 +8,22 @@ def Step_ProgramOp : Step_Op<"program", [SymbolTable, Symbol, NoTerminator, Isol
   let summary = "One compiled step";
   let description = [{
     `arena_bytes` is the size of the arena; `lower_bound` the most bytes that
-    are live at once, which no placement can go below.
+    are live at once, which no placement can go below. `num_ranks` ranks run it
+    together, each with an arena of its own; `zero_level` says what is spread over
+    them (0 nothing, 1 optimizer state, 2 gradients too, 3 weights too).
 
     Constraints:
     * (C1) `arena_bytes` >= `lower_bound` once both are set (by
       tx-plan-assign-offsets; 0 before).
+    * (C2) `num_ranks` is positive, `zero_level` is 0 to 3.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, DefaultValuedAttr<I64Attr, "0">:$arena_bytes,
-    DefaultValuedAttr<I64Attr, "0">:$lower_bound);
+    DefaultValuedAttr<I64Attr, "0">:$lower_bound, DefaultValuedAttr<I64Attr, "1">:$num_ranks,
+    DefaultValuedAttr<I64Attr, "0">:$zero_level);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name (`arena_bytes` $arena_bytes^)? (`lower_bound` $lower_bound^)? attr-dict-with-keyword $body
+    $sym_name (`arena_bytes` $arena_bytes^)? (`lower_bound` $lower_bound^)? (`num_ranks` $num_ranks^)?
+    (`zero_level` $zero_level^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
 }
@@ -30,17 +35,21 @@ def Step_AllocOp : Step_Op<"alloc", [Symbol, HasParent<"ProgramOp">]> {
     throughout (state, inputs, results). A cache, and what the runtime writes or
     reads for @decode, lives from the first to the last command of its entry, and
     on to the next call, as long as no other entry is called. `offset` is set by
-    tx-plan-assign-offsets; absent before.
+    tx-plan-assign-offsets; absent before. `shard_of`, if not 0, makes it this
+    rank's part of a tensor of so many elements: those from rank * n on, n the
+    elements of `type`; what lies past the tensor's end is zero and stays so.
 
     Constraints:
     * (C1) `offset`, if set, is a multiple of 64.
     * (C2) `bytes` is the size of `type`.
     * (C3) `entry`, if given, names a `step.entry`.
+    * (C4) the shards of all ranks cover `shard_of` elements.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Step_BufferKindAttr:$kind, TypeAttr:$type, I64Attr:$bytes,
-    OptionalAttr<I64Attr>:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry);
+    OptionalAttr<I64Attr>:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry,
+    DefaultValuedAttr<I64Attr, "0">:$shard_of);
   let assemblyFormat = [{
-    $sym_name $kind `:` $type `bytes` $bytes (`offset` $offset^)? (`in` $entry^)? attr-dict
+    $sym_name $kind `:` $type `bytes` $bytes (`shard_of` $shard_of^)? (`offset` $offset^)? (`in` $entry^)? attr-dict
   }];
   let hasVerifier = 1;
 }

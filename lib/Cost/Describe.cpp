@@ -185,6 +185,8 @@ json::Array describeBuffers(step::ProgramOp program) {
                         {"dtype", dtypeName(type.getElementType())},
                         {"shape", json::Array(type.getShape())},
                         {"bytes", static_cast<int64_t>(alloc.getBytes())}};
+    if (alloc.getShardOf())
+      buffer["full_elements"] = static_cast<int64_t>(alloc.getShardOf());
     buffer["offset"] = alloc.getOffset() ? json::Value(static_cast<int64_t>(*alloc.getOffset())) : nullptr;
     buffer["entry"] = alloc.getEntry() ? json::Value(*alloc.getEntry()) : nullptr;
     if (auto it = lifetimes.find(alloc.getSymName()); it != lifetimes.end()) {
@@ -202,7 +204,9 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
   json::Object object{{"abi_version", static_cast<int64_t>(TXC_STEP_ABI_VERSION)},
                       {"compiler", getCompilerVersion()},
                       {"target", target.str()},
-                      {"name", program.getSymName()}};
+                      {"name", program.getSymName()},
+                      {"num_ranks", static_cast<int64_t>(program.getNumRanks())},
+                      {"zero_level", static_cast<int64_t>(program.getZeroLevel())}};
   if (auto architecture = module->getAttrOfType<StringAttr>("tx.architecture"))
     object["architecture_name"] = architecture.getValue();
   if (auto config = module->getAttrOfType<StringAttr>("tx.config")) {
@@ -433,8 +437,8 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
     for (const auto &[kind, bytes] : *kinds)
       sorted[kind.str()] = bytes.getAsInteger().value_or(0);
     for (const auto &[kind, bytes] : sorted) {
-      bool shares = kind == "activation" || kind == "workspace" || kind == "cache" || kind == "logits" ||
-                    StringRef(kind).starts_with("decode_");
+      bool shares = kind == "activation" || kind == "workspace" || kind == "communication" ||
+                    kind == "cache" || kind == "logits" || StringRef(kind).starts_with("decode_");
       printLine(os, "  " + kind, grouped(bytes) + (shares ? " bytes, places shared" : " bytes"));
     }
   }

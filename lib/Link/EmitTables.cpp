@@ -54,9 +54,7 @@ public:
     for (Buffer &buffer : program.buffers)
       buffers.push_back(describe(buffer));
     const llvm::json::Object &known = program.description;
-    auto number = [&](StringRef key, int64_t otherwise) {
-      return wide(known.getInteger(key).value_or(otherwise));
-    };
+    auto number = [&](StringRef key, int64_t otherwise) { return known.getInteger(key).value_or(otherwise); };
     auto perToken = [&](StringRef key) {
       return wide(known.getObject("flops_per_token")->getInteger(key).value_or(0));
     };
@@ -67,10 +65,10 @@ public:
                                          string(metadata),
                                          wide(program.op.getArenaBytes()),
                                          wide(program.op.getLowerBound()),
-                                         number("batch_size", 0),
-                                         number("block_size", 0),
-                                         number("vocab_size", 0),
-                                         number("ignore_index", -1),
+                                         wide(number("batch_size", 0)),
+                                         wide(number("block_size", 0)),
+                                         wide(number("vocab_size", 0)),
+                                         wide(number("ignore_index", -1)),
                                          wide(known.getObject("parameters")->getInteger("total").value_or(0)),
                                          perToken("full"),
                                          perToken("causal"),
@@ -84,7 +82,9 @@ public:
                                          word(kernels.size()),
                                          word(flops.size()),
                                          word(images.size()),
-                                         word(0)});
+                                         word(0),
+                                         word(program.op.getNumRanks()),
+                                         word(program.op.getZeroLevel())});
     emitQuery(constant(step, "step"));
     emitNote();
     emitMetadata();
@@ -168,7 +168,7 @@ private:
          word(static_cast<uint32_t>(op.getKind())), word(dtypeOf(type.getElementType())),
          word(everywhere ? UINT32_MAX : *buffer.entry), word(rank), wide(shape[0]), wide(shape[1]),
          wide(shape[2]), wide(shape[3]), word(buffer.begin.value_or(0)),
-         word(buffer.end.value_or(everywhere ? UINT32_MAX : 0))});
+         word(buffer.end.value_or(everywhere ? UINT32_MAX : 0)), wide(op.getShardOf())});
   }
 
   Constant *describe(step::TensorMapAttr map) {
@@ -247,7 +247,10 @@ private:
                                   wide(address(gemm.getB()) + gemm.getOffset(1)),
                                   wide(address(gemm.getC()) + gemm.getOffset(2)),
                                   wide(workspace ? address(*workspace) : 0),
-                                  wide(workspace ? program.buffer(*workspace).op.getBytes() : 0)}),
+                                  wide(workspace ? program.buffer(*workspace).op.getBytes() : 0),
+                                  word(TXC_EPILOGUE_NONE),
+                                  word(0),
+                                  wide(0)}),
               1};
     }
     auto fill = cast<step::FillOp>(command.op);

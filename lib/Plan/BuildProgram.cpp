@@ -77,7 +77,7 @@ public:
 
     addBuffer("hyper", step::BufferKind::Hyper, RankedTensorType::get({64}, builder.getI8Type()));
     addBuffer("loss", step::BufferKind::Loss, RankedTensorType::get({2}, builder.getF32Type()));
-    addBuffer("stats", step::BufferKind::Stats, RankedTensorType::get({9}, builder.getF32Type()));
+    addBuffer("stats", step::BufferKind::Stats, RankedTensorType::get({11}, builder.getF32Type()));
     if (failed(addTokens()) || failed(addParameters()))
       return failure();
     SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());

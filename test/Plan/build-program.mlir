@@ -12,7 +12,7 @@ module @model {
   // CHECK: step.program @model
   // CHECK: step.alloc @hyper hyper : tensor<64xi8> bytes 64
   // CHECK: step.alloc @loss loss : tensor<2xf32> bytes 8
-  // CHECK: step.alloc @stats stats : tensor<9xf32> bytes 36
+  // CHECK: step.alloc @stats stats : tensor<11xf32> bytes 44
   // CHECK: step.alloc @tokens tokens : tensor<2x3xi32> bytes 24
   // CHECK: step.alloc @targets targets : tensor<2x3xi32> bytes 24
   // CHECK: step.alloc @w param

@@ -9,6 +9,10 @@ LogicalResult ProgramOp::verify() {
   if (getArenaBytes() && getArenaBytes() < getLowerBound())
     return emitOpError() << "(C1): arena of " << getArenaBytes() << " bytes is below the lower bound "
                          << getLowerBound();
+  if (static_cast<int64_t>(getNumRanks()) < 1 || getZeroLevel() > 3)
+    return emitOpError() << "(C2): expects 1 rank or more and ZeRO level 0 to 3, found "
+                         << static_cast<int64_t>(getNumRanks()) << " and "
+                         << static_cast<int64_t>(getZeroLevel());
   return success();
 }
 
@@ -22,6 +26,11 @@ LogicalResult AllocOp::verify() {
   if (auto entry = getEntryAttr())
     if (!SymbolTable::lookupNearestSymbolFrom<EntryOp>(getOperation(), entry))
       return emitOpError() << "(C3): " << entry << " does not name a step.entry";
+  auto program = (*this)->getParentOfType<ProgramOp>();
+  if (getShardOf() && (!program || type.getNumElements() * static_cast<int64_t>(program.getNumRanks()) <
+                                       static_cast<int64_t>(getShardOf())))
+    return emitOpError() << "(C4): shards of " << type.getNumElements() << " elements on "
+                         << (program ? program.getNumRanks() : 1) << " ranks do not cover " << getShardOf();
   return success();
 }
 

@@ -17,12 +17,19 @@
  *      It returns NULL for a version that it does not speak.
  *   3. Zero the arena, fill TXC_BUFFER_HYPER, call the entries:
  *        init once; then per iteration `micro` gradient_accumulation_steps
- *        times and `update` once; `eval` whenever wanted. If there is `decode`:
- *        for positions 0, 1, ... of a sequence, with its tokens, and no other
- *        entry in between.
+ *        times and `update` once; `eval` whenever wanted. If there is
+ *        `micro_last`, it takes the place of `micro` for the last micro batch of
+ *        an iteration. If there is `decode`: for positions 0, 1, ... of a
+ *        sequence, with its tokens, and no other entry in between.
+ *
+ * Several ranks
+ *   One file serves all `num_ranks` ranks: each has its own arena and runs the
+ *   same entries in the same order; HYPER says which rank it is. `micro` (or
+ *   `micro_last`), `eval` and `update` end in the same results on all ranks.
  *
  * On a GPU the arena is device memory, and the device's functions enqueue on one
- * stream: an entry can be captured in a graph and replayed.
+ * stream, collectives on one beside it: an entry can be captured in a graph and
+ * replayed.
  *
  *===----------------------------------------------------------------------===*/
 #ifndef TXC_STEP_ABI_H
@@ -35,7 +42,7 @@
 extern "C" {
 #endif
 
-#define TXC_STEP_ABI_VERSION 2u
+#define TXC_STEP_ABI_VERSION 3u
 #define TXC_QUERY_SYMBOL "txc_step_query"
 #define TXC_ARENA_ALIGNMENT 4096u
 /* Every buffer starts on a multiple of this many bytes. */
@@ -97,6 +104,10 @@ typedef enum txc_buffer_kind {
   TXC_BUFFER_DECODE_TOKENS = 13, /* i32 [S, 1]: inputs of decode, written by the runtime */
   TXC_BUFFER_DECODE_STATE = 14,  /* struct txc_decode_state, written by the runtime */
   TXC_BUFFER_LOGITS = 15,        /* f32 [S, 1, vocab]: written by decode */
+  TXC_BUFFER_GRAD_SHARD = 16,    /* this rank's part of the reduced gradients, as PARAM */
+  TXC_BUFFER_COMPUTE_SHARD = 17, /* this rank's part of COMPUTE, sent to the others */
+  TXC_BUFFER_COMMUNICATION = 18, /* what a collective reads or writes; lives from `begin` to `end`,
+                                    which is the wait for the collective or a later use */
 } txc_buffer_kind_t;
 
 #define TXC_MAX_RANK 4
@@ -111,6 +122,9 @@ typedef struct txc_buffer {
   uint32_t rank;
   int64_t shape[TXC_MAX_RANK]; /* unused dimensions are 1 */
   uint32_t begin, end;         /* first and last command of `entry` that touches it */
+  uint64_t full_elements;      /* 0: a whole tensor. Otherwise this is a shard of one of so many
+                                  elements: [rank * n, (rank + 1) * n) of it, n the elements of
+                                  this buffer; those past `full_elements` are zero and stay so */
 } txc_buffer_t;
 
 /* What the runtime tells the compiled code, in the arena (kind HYPER).
@@ -129,7 +143,10 @@ typedef struct txc_hyper {
   uint32_t seed_hi;
   uint32_t step_lo;       /* number of the micro batch since the start of training, */
   uint32_t step_hi;       /* so that dropout differs from one to the next */
-  uint32_t reserved[3];
+  uint32_t rank;          /* 0 ... num_ranks - 1 */
+  uint32_t num_ranks;     /* as in txc_step; 0 and 1 are both one rank */
+  uint32_t skip_nonfinite; /* not 0: an update leaves weights and moments alone if any gradient
+                              is infinite or not a number */
 } txc_hyper_t;
 
 /* Where the tokens of a call of decode stand in their sequences (kind
@@ -139,13 +156,15 @@ typedef struct txc_decode_state {
   uint32_t reserved[15];
 } txc_decode_state_t;
 
+/* With several ranks: the mean of their losses, the sum of their counts. */
 typedef struct txc_loss_result {
   float loss;         /* mean cross-entropy over the counted tokens, in nats */
   float target_count; /* tokens whose target is not ignore_index */
 } txc_loss_result_t;
 
 /* Statistics of the gradients after grad_scale and before clipping, over all
- * elements of all parameters; "tensor" figures are over per-parameter norms. */
+ * elements of all parameters of all ranks; "tensor" figures are over
+ * per-parameter norms. */
 typedef struct txc_update_result {
   float grad_norm;
   float clip_scale; /* min(1, grad_clip / grad_norm) */
@@ -156,6 +175,8 @@ typedef struct txc_update_result {
   float tensor_norm_mean;
   float tensor_norm_max;
   float tensor_norm_min;
+  float nonfinite; /* gradient elements that are infinite or not a number; exact up to 2^24 */
+  float skipped;   /* 1: the update was not made, see txc_hyper.skip_nonfinite; else 0 */
 } txc_update_result_t;
 
 /*===-- Commands -----------------------------------------------------------===
@@ -179,6 +200,11 @@ typedef struct txc_launch {
   int64_t blocks;           /* CPU: size of the iteration space */
 } txc_launch_t;
 
+/* What a product does to its sums before they are rounded to dtype_c. */
+typedef enum txc_epilogue {
+  TXC_EPILOGUE_NONE = 0,
+} txc_epilogue_t;
+
 /* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * C, row-major, leading dimensions
  * in elements. op(X) is X or its transpose. beta is 0 or 1. `batch` products,
  * each `stride_x` elements after the one before it. Sums are kept in f32. */
@@ -194,6 +220,9 @@ typedef struct txc_gemm {
   int64_t stride_a, stride_b, stride_c;
   uint64_t a, b, c;                    /* arena offsets */
   uint64_t workspace, workspace_bytes; /* library scratch on a GPU; 0 bytes on the CPU */
+  uint32_t epilogue;                   /* txc_epilogue_t */
+  uint32_t reserved;
+  uint64_t bias; /* arena offset of what the epilogue reads; 0 if it reads nothing */
 } txc_gemm_t;
 
 typedef struct txc_fill {
@@ -203,6 +232,51 @@ typedef struct txc_fill {
   uint8_t reserved[7];
 } txc_fill_t;
 
+/*===-- Communication ------------------------------------------------------===
+ * A collective starts after everything enqueued before it and may run beside
+ * what is enqueued after it, until a wait for its event. All ranks issue the same
+ * collectives in the same order. Within an entry an event belongs to one
+ * collective, and every collective is waited for.
+ */
+typedef enum txc_collective_kind {
+  TXC_COLLECTIVE_ALL_REDUCE = 0,     /* receive[i] = op over ranks of send[i] */
+  TXC_COLLECTIVE_REDUCE_SCATTER = 1, /* receive[i] = op over ranks of send[rank * count + i] */
+  TXC_COLLECTIVE_ALL_GATHER = 2,     /* receive[r * count + i] = send[i] of rank r */
+} txc_collective_kind_t;
+
+typedef enum txc_reduce_op {
+  TXC_REDUCE_SUM = 0,
+  TXC_REDUCE_MIN = 1,
+  TXC_REDUCE_MAX = 2,
+} txc_reduce_op_t;
+
+/* `send` and `receive` are arena offsets. They are equal (only for an all-reduce)
+ * or their memory is apart. */
+typedef struct txc_collective_part {
+  uint64_t send, receive;
+  uint64_t count; /* elements: all-reduce of both; reduce-scatter of `receive`, `send`
+                     having num_ranks times as many; all-gather the reverse */
+} txc_collective_part_t;
+
+/* The parts are reduced, or gathered, as one command. */
+typedef struct txc_collective {
+  const char *name;
+  uint32_t kind;  /* txc_collective_kind_t */
+  uint32_t op;    /* txc_reduce_op_t; 0 for an all-gather */
+  uint32_t dtype; /* txc_dtype_t: f32, bf16 or f64 */
+  uint32_t num_parts;
+  const txc_collective_part_t *parts;
+  uint32_t event; /* below txc_step.num_events */
+  uint32_t reserved;
+} txc_collective_t;
+
+/* What is enqueued after it starts when the collective of `event` is complete. */
+typedef struct txc_wait {
+  const char *name; /* of the collective */
+  uint32_t event;
+  uint32_t reserved;
+} txc_wait_t;
+
 typedef struct txc_device {
   uint32_t struct_size;
   uint32_t abi_version;
@@ -210,12 +284,14 @@ typedef struct txc_device {
   int32_t (*launch)(void *self, char *arena, const txc_launch_t *command);
   int32_t (*gemm)(void *self, char *arena, const txc_gemm_t *command);
   int32_t (*fill)(void *self, char *arena, const txc_fill_t *command);
+  int32_t (*collective)(void *self, char *arena, const txc_collective_t *command);
+  int32_t (*wait)(void *self, char *arena, const txc_wait_t *command);
 } txc_device_t;
 
 typedef int32_t (*txc_entry_fn)(const txc_device_t *device, char *arena);
 
 typedef struct txc_entry {
-  const char *name; /* "init", "micro", "update", "eval"; perhaps "decode" */
+  const char *name; /* "init", "micro", "update", "eval"; perhaps "micro_last", "decode" */
   txc_entry_fn run;
   uint32_t num_commands;
   uint32_t reserved;
@@ -290,7 +366,11 @@ typedef struct txc_step {
   const txc_kernel_t *kernels;
   const txc_flops_t *flops;
   const txc_image_t *images;
-  uint32_t num_buffers, num_entries, num_kernels, num_flops, num_images, reserved;
+  uint32_t num_buffers, num_entries, num_kernels, num_flops, num_images;
+  uint32_t num_events; /* of collectives, numbered from 0 */
+  uint32_t num_ranks;  /* that must run it together; 1 or more */
+  uint32_t zero_level; /* what is spread over them: 0 nothing, 1 optimizer state, 2 gradients too,
+                          3 weights too */
 } txc_step_t;
 
 /* The one exported symbol. */
@@ -302,21 +382,24 @@ typedef const txc_step_t *(*txc_step_query_fn)(uint32_t abi_version);
 #define TXC_ABI_ASSERT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed size")
 #endif
 TXC_ABI_ASSERT(txc_note_t, 56);
-TXC_ABI_ASSERT(txc_buffer_t, 80);
+TXC_ABI_ASSERT(txc_buffer_t, 88);
 TXC_ABI_ASSERT(txc_hyper_t, 64);
 TXC_ABI_ASSERT(txc_decode_state_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
-TXC_ABI_ASSERT(txc_update_result_t, 36);
+TXC_ABI_ASSERT(txc_update_result_t, 44);
 TXC_ABI_ASSERT(txc_launch_t, 40);
-TXC_ABI_ASSERT(txc_gemm_t, 144);
+TXC_ABI_ASSERT(txc_gemm_t, 160);
 TXC_ABI_ASSERT(txc_fill_t, 32);
-TXC_ABI_ASSERT(txc_device_t, 40);
+TXC_ABI_ASSERT(txc_collective_part_t, 24);
+TXC_ABI_ASSERT(txc_collective_t, 40);
+TXC_ABI_ASSERT(txc_wait_t, 16);
+TXC_ABI_ASSERT(txc_device_t, 56);
 TXC_ABI_ASSERT(txc_entry_t, 24);
 TXC_ABI_ASSERT(txc_image_t, 40);
 TXC_ABI_ASSERT(txc_tensor_map_t, 128);
 TXC_ABI_ASSERT(txc_kernel_t, 72);
 TXC_ABI_ASSERT(txc_flops_t, 32);
-TXC_ABI_ASSERT(txc_step_t, 168);
+TXC_ABI_ASSERT(txc_step_t, 176);
 
 #ifdef __cplusplus
 } /* extern "C" */

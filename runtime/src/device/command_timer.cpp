@@ -21,7 +21,9 @@ Result<CommandList> CommandList::of(const txc_entry_t &entry) {
                         &list,
                         writeDown<Item::Kind::Launch, txc_launch_t>,
                         writeDown<Item::Kind::Gemm, txc_gemm_t>,
-                        writeDown<Item::Kind::Fill, txc_fill_t>};
+                        writeDown<Item::Kind::Fill, txc_fill_t>,
+                        writeDown<Item::Kind::Collective, txc_collective_t>,
+                        writeDown<Item::Kind::Wait, txc_wait_t>};
   if (int32_t status = entry.run(&table, nullptr); status != 0)
     return Status{Code::Device, format("entry '%s' of the step failed with status %d", entry.name, status)};
   return list;
@@ -91,6 +93,16 @@ std::vector<CommandTime> CommandTimer::medians(const txc_kernel_t *kernels) cons
         time.bytes = fill.bytes;
         break;
       }
+      case Item::Kind::Collective: {
+        const auto &collective = *static_cast<const txc_collective_t *>(item.command);
+        time.kind = "collective";
+        time.name = collective.name;
+        break;
+      }
+      case Item::Kind::Wait:
+        time.kind = "wait";
+        time.name = static_cast<const txc_wait_t *>(item.command)->name;
+        break;
       }
       out.push_back(std::move(time));
     }

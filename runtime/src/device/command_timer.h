@@ -9,8 +9,8 @@ namespace txc {
 // The commands of an entry, in order.
 struct CommandList {
   struct Item {
-    enum class Kind { Launch, Gemm, Fill } kind;
-    const void *command; // txc_launch_t, txc_gemm_t or txc_fill_t
+    enum class Kind { Launch, Gemm, Fill, Collective, Wait } kind;
+    const void *command; // txc_launch_t, txc_gemm_t, txc_fill_t, txc_collective_t or txc_wait_t
   };
   std::vector<Item> items;
 

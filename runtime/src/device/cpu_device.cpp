@@ -36,7 +36,8 @@ Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int th
   device->info_.memoryBytes = hardware.memoryBytes;
   device->info_.threads = omp_get_max_threads();
   device->info_.library = device->products_.libraryName();
-  device->table_ = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, device.get(), launch, gemm, fill};
+  device->table_ = {
+      sizeof(txc_device_t), TXC_STEP_ABI_VERSION, device.get(), launch, gemm, fill, collective, wait};
   // Starts the threads; they live as long as the process.
 #pragma omp parallel
   flushDenormals();
@@ -82,6 +83,12 @@ struct TimingTable {
   static int32_t fill(void *self, char *arena, const txc_fill_t *command) {
     return time(self, arena, command, &txc_device_t::fill);
   }
+  static int32_t collective(void *self, char *arena, const txc_collective_t *command) {
+    return time(self, arena, command, &txc_device_t::collective);
+  }
+  static int32_t wait(void *self, char *arena, const txc_wait_t *command) {
+    return time(self, arena, command, &txc_device_t::wait);
+  }
 };
 
 } // namespace
@@ -91,8 +98,9 @@ Status CpuDevice::run(const txc_entry_t &entry) {
   int32_t status;
   if (profiling_) {
     TimingTable timing{table_, {}};
-    txc_device_t table = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, &timing,
-                          TimingTable::launch,  TimingTable::gemm,    TimingTable::fill};
+    txc_device_t table = {sizeof(txc_device_t),    TXC_STEP_ABI_VERSION, &timing,
+                          TimingTable::launch,     TimingTable::gemm,    TimingTable::fill,
+                          TimingTable::collective, TimingTable::wait};
     status = entry.run(&table, arena_.data());
     if (status == 0)
       return timer_.add(entry, timing.milliseconds);
@@ -181,6 +189,18 @@ int32_t CpuDevice::fill(void *self, char *arena, const txc_fill_t *command) {
   for (uint64_t at = 0; at < command->bytes; at += piece)
     std::memset(begin + at, command->value, std::min(piece, command->bytes - at));
   return 0;
+}
+
+int32_t CpuDevice::collective(void *self, char *, const txc_collective_t *command) {
+  static_cast<CpuDevice *>(self)->failure_ = {
+      Code::Device, format("collective '%s': this txrun runs one rank on the CPU", command->name)};
+  return 1;
+}
+
+int32_t CpuDevice::wait(void *self, char *, const txc_wait_t *command) {
+  static_cast<CpuDevice *>(self)->failure_ = {
+      Code::Device, format("wait for '%s': this txrun runs one rank on the CPU", command->name)};
+  return 1;
 }
 
 } // namespace txc

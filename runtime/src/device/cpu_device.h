@@ -53,6 +53,8 @@ private:
   static int32_t launch(void *self, char *arena, const txc_launch_t *command);
   static int32_t gemm(void *self, char *arena, const txc_gemm_t *command);
   static int32_t fill(void *self, char *arena, const txc_fill_t *command);
+  static int32_t collective(void *self, char *arena, const txc_collective_t *command);
+  static int32_t wait(void *self, char *arena, const txc_wait_t *command);
 
   Arena arena_;
   MatrixProducts products_;

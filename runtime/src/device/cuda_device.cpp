@@ -34,7 +34,8 @@ Status CudaDevice::start(const StepFile &step, const DeviceOptions &options) {
   allowTf32_ = options.allowTf32;
   const char *blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
   blocking_ = !graphs_ && blocking && std::strcmp(blocking, "1") == 0;
-  table_ = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this, launchCommand, gemmCommand, fillCommand};
+  table_ = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this,       launchCommand, gemmCommand,
+            fillCommand,          collectiveCommand,    waitCommand};
 
   Result<cuda::Driver> driver = cuda::Driver::load();
   if (!driver.ok())
@@ -600,6 +601,18 @@ Result<CudaDevice::Entry *> CudaDevice::find(const txc_entry_t &entry) {
     if (known.entry == &entry)
       return &known;
   return Status{Code::Device, format("entry '%s' is not one of this step", entry.name)};
+}
+
+int32_t CudaDevice::collectiveCommand(void *self, char *, const txc_collective_t *command) {
+  return static_cast<CudaDevice *>(self)->finish(
+      {Code::Device, format("collective '%s': this txrun runs one rank on a GPU", command->name)},
+      command->name);
+}
+
+int32_t CudaDevice::waitCommand(void *self, char *, const txc_wait_t *command) {
+  return static_cast<CudaDevice *>(self)->finish(
+      {Code::Device, format("wait for '%s': this txrun runs one rank on a GPU", command->name)},
+      command->name);
 }
 
 Status CudaDevice::runCommands(const txc_entry_t &entry) {

@@ -100,6 +100,8 @@ private:
   static int32_t launchCommand(void *self, char *arena, const txc_launch_t *command);
   static int32_t gemmCommand(void *self, char *arena, const txc_gemm_t *command);
   static int32_t fillCommand(void *self, char *arena, const txc_fill_t *command);
+  static int32_t collectiveCommand(void *self, char *arena, const txc_collective_t *command);
+  static int32_t waitCommand(void *self, char *arena, const txc_wait_t *command);
 
   cuda::Driver driver_;
   const txc_step_t *step_ = nullptr;

@@ -60,7 +60,7 @@ struct PeakRate {
 
 // Median time of one command of an entry, see Device::profile.
 struct CommandTime {
-  std::string entry, name, kind; // kind: "launch", "gemm" or "fill"
+  std::string entry, name, kind; // kind: "launch", "gemm", "fill", "collective" or "wait"
   std::string kernel;            // function or library routine
   uint32_t index = 0;            // of the command in its entry
   double milliseconds = 0;

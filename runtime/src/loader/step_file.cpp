@@ -216,8 +216,9 @@ static uint64_t elementBytes(uint32_t dtype) {
 
 static const char *kindName(uint32_t kind) {
   static const char *const names[] = {
-      "PARAM", "GRAD",       "MOMENT1",   "MOMENT2", "TOKENS", "TARGETS",       "HYPER",        "LOSS",
-      "STATS", "ACTIVATION", "WORKSPACE", "COMPUTE", "CACHE",  "DECODE_TOKENS", "DECODE_STATE", "LOGITS"};
+      "PARAM",        "GRAD",   "MOMENT1",    "MOMENT2",       "TOKENS",       "TARGETS", "HYPER",
+      "LOSS",         "STATS",  "ACTIVATION", "WORKSPACE",     "COMPUTE",      "CACHE",   "DECODE_TOKENS",
+      "DECODE_STATE", "LOGITS", "GRAD_SHARD", "COMPUTE_SHARD", "COMMUNICATION"};
   return kind < std::size(names) ? names[kind] : "unknown";
 }
 
@@ -274,6 +275,9 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
     return fail(format("batch %lld, block %lld, vocabulary %lld; expected positive sizes",
                        static_cast<long long>(step.batch_size), static_cast<long long>(step.block_size),
                        static_cast<long long>(step.vocab_size)));
+  if (step.num_ranks == 0 || step.zero_level > 3)
+    return fail(format("%u ranks, ZeRO level %u; expected 1 rank or more and a level of 0 to 3",
+                       step.num_ranks, step.zero_level));
   if (step.arena_bytes == 0 || step.arena_lower_bound > step.arena_bytes)
     return fail(format("arena of %llu bytes, lower bound %llu",
                        static_cast<unsigned long long>(step.arena_bytes),
@@ -287,7 +291,7 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
     if (!b.name)
       return fail(format("buffer %u has no name", i));
     std::string name = format("buffer '%s' (%s)", b.name, kindName(b.kind));
-    if (b.kind > TXC_BUFFER_LOGITS || elementBytes(b.dtype) == 0 || b.rank > TXC_MAX_RANK)
+    if (b.kind > TXC_BUFFER_COMMUNICATION || elementBytes(b.dtype) == 0 || b.rank > TXC_MAX_RANK)
       return fail(format("%s: kind %u, dtype %u, rank %u", name.c_str(), b.kind, b.dtype, b.rank));
     if (b.offset % TXC_BUFFER_ALIGNMENT != 0)
       return fail(format("%s: offset %llu is not a multiple of %u", name.c_str(),
@@ -298,6 +302,12 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
                          static_cast<unsigned long long>(step.arena_bytes)));
     if (b.entry != UINT32_MAX && b.entry >= step.num_entries)
       return fail(format("%s: entry %u of %u", name.c_str(), b.entry, step.num_entries));
+    uint64_t elements = b.bytes / elementBytes(b.dtype), covered = 0;
+    if (b.full_elements &&
+        (__builtin_mul_overflow(elements, uint64_t(step.num_ranks), &covered) || covered < b.full_elements))
+      return fail(format("%s: shards of %llu elements on %u ranks for %llu", name.c_str(),
+                         static_cast<unsigned long long>(elements), step.num_ranks,
+                         static_cast<unsigned long long>(b.full_elements)));
     if (b.kind <= TXC_BUFFER_TARGETS) {
       uint64_t bytes = elementBytes(b.dtype);
       for (uint32_t d = 0; d < b.rank; ++d)
@@ -364,27 +374,32 @@ Status checkTables(const txc_step_t &step, const std::string &path) {
       return fail(wrong);
 
   // Parameters and what belongs to each of them.
-  std::vector<const txc_buffer_t *> state[4];
+  std::vector<const txc_buffer_t *> state[TXC_BUFFER_COMMUNICATION + 1];
   uint64_t elements = 0;
   for (uint32_t i = 0; i < step.num_buffers; ++i)
-    if (const txc_buffer_t &b = step.buffers[i]; b.kind <= TXC_BUFFER_MOMENT2) {
+    if (const txc_buffer_t &b = step.buffers[i];
+        b.kind <= TXC_BUFFER_MOMENT2 || b.kind == TXC_BUFFER_GRAD_SHARD) {
       if (b.dtype != TXC_DTYPE_F32 || b.entry != UINT32_MAX)
         return fail(
             format("buffer '%s' (%s) is not f32 or does not live in all entries", b.name, kindName(b.kind)));
       state[b.kind].push_back(&b);
       if (b.kind == TXC_BUFFER_PARAM)
-        elements += b.bytes / 4;
+        elements += b.full_elements ? b.full_elements : b.bytes / 4;
     }
   if (elements != step.num_parameters)
     return fail(format("its parameters have %llu elements, it states %llu",
                        static_cast<unsigned long long>(elements),
                        static_cast<unsigned long long>(step.num_parameters)));
-  for (int kind = 1; kind < 4; ++kind) {
+  // Update works on one layout. Where the ranks' gradients are reduced into
+  // shards, whole gradients are another, if there are any.
+  const uint32_t gradients = state[TXC_BUFFER_GRAD_SHARD].empty() ? TXC_BUFFER_GRAD : TXC_BUFFER_GRAD_SHARD;
+  for (uint32_t kind : {gradients, uint32_t(TXC_BUFFER_MOMENT1), uint32_t(TXC_BUFFER_MOMENT2)}) {
     if (state[kind].size() != state[0].size())
       return fail(format("%zu buffers of kind %s for %zu parameters", state[kind].size(), kindName(kind),
                          state[0].size()));
     for (size_t i = 0; i < state[0].size(); ++i)
       if (state[kind][i]->bytes != state[0][i]->bytes ||
+          state[kind][i]->full_elements != state[0][i]->full_elements ||
           state[kind][i]->offset - state[kind][0]->offset != state[0][i]->offset - state[0][0]->offset)
         return fail(format("%s of parameter '%s' differs from it in size or place", kindName(kind),
                            state[0][i]->name));

@@ -8,6 +8,22 @@ step.program @p arena_bytes 64 lower_bound 128 {
 
 // -----
 
+// step.program (C2)
+// expected-error @+1 {{(C2): expects 1 rank or more and ZeRO level 0 to 3, found 2 and 4}}
+step.program @p num_ranks 2 zero_level 4 {
+  step.alloc @a activation : tensor<16xf32> bytes 64
+}
+
+// -----
+
+// step.alloc (C4): the shards of all ranks are the whole tensor.
+step.program @p num_ranks 2 {
+  // expected-error @+1 {{(C4): shards of 64 elements on 2 ranks do not cover 130}}
+  step.alloc @a param : tensor<64xf32> bytes 256 shard_of 130
+}
+
+// -----
+
 // step.alloc (C1): every buffer starts on a cache line.
 step.program @p {
   // expected-error @+1 {{(C1): offset must be a multiple of 64, found 32}}

@@ -21,7 +21,7 @@ step.program @p arena_bytes 512 lower_bound 448 {
   // CHECK-NEXT: step.alloc @loss loss
   step.alloc @loss loss : tensor<2xf32> bytes 8
   // CHECK-NEXT: step.alloc @stats stats
-  step.alloc @stats stats : tensor<9xf32> bytes 36
+  step.alloc @stats stats : tensor<11xf32> bytes 44
   // CHECK-NEXT: step.alloc @x activation : tensor<4x4xf32> bytes 64 offset 128 in @micro
   step.alloc @x activation : tensor<4x4xf32> bytes 64 offset 128 in @micro
   // CHECK-NEXT: step.alloc @space workspace : tensor<4x4xf32> bytes 64 in @micro

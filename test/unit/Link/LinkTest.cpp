@@ -176,7 +176,8 @@ struct NotingDevice {
   std::vector<const txc_launch_t *> launches;
   const txc_fill_t *fill = nullptr;
   int failAt = -1;
-  txc_device_t table{sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this, launch, gemm, doFill};
+  txc_device_t table{
+      sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this, launch, gemm, doFill, nullptr, nullptr};
 
   int32_t note(const char *name) {
     seen.push_back(name);
