@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <random>
+#include <regex>
 
 using namespace mlir;
 
@@ -17,6 +18,19 @@ std::string substitute(std::string text, const Sizes &sizes) {
     for (size_t at; (at = text.find("$" + it->first)) != std::string::npos;)
       text.replace(at, it->first.size() + 1, std::to_string(it->second));
   return text;
+}
+
+std::string inBf16(const std::string &text) {
+  if (text.find("bf16") != std::string::npos)
+    return text;
+  // Activations have three dimensions, caches four. Gains, biases, statistics,
+  // angles and the sums for gradients of weights stay f32, tables that rows are
+  // taken from do not.
+  static const std::regex activation("tensor<(([^x<>]+x){3,4})f32>"), table("tensor<(([^x<>]+x)\\$Nx)f32>");
+  std::string narrow = std::regex_replace(text, activation, "tensor<$1bf16>");
+  if (text.find("tx.embedding ") != std::string::npos || text.find("tx.add_position") != std::string::npos)
+    narrow = std::regex_replace(narrow, table, "tensor<$1bf16>");
+  return narrow;
 }
 
 std::vector<std::string> runnableLevels() {
@@ -110,10 +124,26 @@ Doubles randomInput(BlockArgument argument, std::mt19937 &generator) {
   return values;
 }
 
-Bytes toBytes(const Doubles &values, Type element) {
-  if (element.isInteger(32))
+CaseBuffer::Type bufferType(Value value) {
+  Type element = cast<RankedTensorType>(value.getType()).getElementType();
+  return element.isInteger(32) ? CaseBuffer::I32 : element.isBF16() ? CaseBuffer::BF16 : CaseBuffer::F32;
+}
+
+std::string sizesText(const Sizes &sizes) {
+  std::string text;
+  for (auto &[name, size] : sizes)
+    text += (text.empty() ? "" : " ") + name + std::to_string(size);
+  return text;
+}
+
+} // namespace
+
+//===-- Buffers ------------------------------------------------------------===//
+
+Bytes toBytes(const Doubles &values, CaseBuffer::Type type) {
+  if (type == CaseBuffer::I32)
     return bytesOf(std::vector<int32_t>(values.begin(), values.end()));
-  if (element.isBF16()) {
+  if (type == CaseBuffer::BF16) {
     std::vector<uint16_t> bits;
     for (double value : values)
       bits.push_back(llvm::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
@@ -122,12 +152,12 @@ Bytes toBytes(const Doubles &values, Type element) {
   return bytesOf(std::vector<float>(values.begin(), values.end()));
 }
 
-Doubles toDoubles(const Bytes &bytes, Type element) {
-  if (element.isInteger(32)) {
+Doubles toDoubles(const Bytes &bytes, CaseBuffer::Type type) {
+  if (type == CaseBuffer::I32) {
     auto values = valuesOf<int32_t>(bytes);
     return Doubles(values.begin(), values.end());
   }
-  if (element.isBF16()) {
+  if (type == CaseBuffer::BF16) {
     Doubles values;
     for (uint16_t bits : valuesOf<uint16_t>(bytes))
       values.push_back(llvm::bit_cast<float>(uint32_t(bits) << 16));
@@ -137,67 +167,113 @@ Doubles toDoubles(const Bytes &bytes, Type element) {
   return Doubles(values.begin(), values.end());
 }
 
-Type elementType(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
+CaseBuffer floats(const std::vector<float> &values) { return {CaseBuffer::F32, bytesOf(values)}; }
+CaseBuffer hyperBuffer(const txc_hyper &hyper) {
+  return {CaseBuffer::Raw, bytesOf(std::vector<txc_hyper>{hyper})};
+}
 
-} // namespace
+//===-- Cases --------------------------------------------------------------===//
 
-void checkKernel(const std::string &text, const Sizes &sizes, double tolerance) {
-  std::string kernel = substitute(text, sizes);
+KernelCase makeCase(const std::string &text, const Sizes &sizes, double tolerance,
+                    const std::map<unsigned, Doubles> &given) {
+  KernelCase made;
+  made.name = sizesText(sizes);
+  made.text = substitute(text, sizes);
   txc_hyper hyper = testHyper();
+  ParsedKernel parsed(made.text);
+  if (!parsed.kernel) {
+    ADD_FAILURE() << made.text << "\n" << parsed.error;
+    return made;
+  }
+  Block &block = parsed.kernel.getBody().front();
+  std::mt19937 generator(1);
+  std::vector<Doubles> inputs;
+  for (BlockArgument argument : block.getArguments()) {
+    if (isa<tx::HyperType>(argument.getType())) {
+      inputs.emplace_back();
+      made.buffers.push_back(hyperBuffer(hyper));
+    } else {
+      auto own = given.find(argument.getArgNumber());
+      CaseBuffer::Type type = bufferType(argument);
+      CaseBuffer buffer{type, toBytes(own == given.end() ? randomInput(argument, generator) : own->second, type)};
+      inputs.push_back(toDoubles(buffer.data, type)); // rounded
+      made.buffers.push_back(std::move(buffer));
+    }
+    made.shares.push_back(-1);
+  }
+  std::vector<Doubles> expected = evaluate(block, inputs, hyper);
+  for (auto [i, value] : llvm::enumerate(block.getTerminator()->getOperands())) {
+    CaseBuffer::Type type = bufferType(value);
+    int64_t count = cast<RankedTensorType>(value.getType()).getNumElements();
+    made.buffers.push_back({type, Bytes(count * (type == CaseBuffer::BF16 ? 2 : 4))});
+    auto inplace = parsed.kernel.getInplace();
+    made.shares.push_back(i < inplace.size() ? inplace[i] : -1);
+    made.results.push_back({std::move(expected[i]), type == CaseBuffer::BF16 ? 4e-3 : tolerance});
+  }
+  return made;
+}
+
+CaseSink *CaseSink::current = nullptr;
+
+static double typicalSize(const Doubles &values) {
+  double square = 0, count = 0;
+  for (double value : values)
+    if (!std::isnan(value))
+      square += value * value, ++count;
+  return std::sqrt(square / std::max(count, 1.0));
+}
+
+void checkCase(KernelCase &&c) {
+  if (CaseSink::current)
+    return CaseSink::current->add(std::move(c));
+  std::vector<Bytes> buffers;
+  for (const CaseBuffer &buffer : c.buffers)
+    buffers.push_back(buffer.data);
   for (const std::string &level : runnableLevels()) {
-    SCOPED_TRACE(kernel + "\nfor " + level);
-    KernelRunner runner(kernel, level);
+    SCOPED_TRACE(c.text + "\nfor " + level);
+    KernelRunner runner(c.text, level);
     ASSERT_TRUE(runner.ok()) << runner.error;
-    Block &block = runner.kernel().getBody().front();
-    Operation *yield = block.getTerminator();
-
-    std::mt19937 generator(1);
-    std::vector<Doubles> inputs;
-    std::vector<Bytes> buffers;
-    std::vector<int> shares;
-    for (BlockArgument argument : block.getArguments()) {
-      if (isa<tx::HyperType>(argument.getType())) {
-        inputs.emplace_back();
-        buffers.push_back(bytesOf(std::vector<txc_hyper>{hyper}));
-      } else {
-        inputs.push_back(randomInput(argument, generator));
-        if (elementType(argument).isBF16())
-          inputs.back() = toDoubles(toBytes(inputs.back(), elementType(argument)), elementType(argument));
-        buffers.push_back(toBytes(inputs.back(), elementType(argument)));
-      }
-      shares.push_back(-1);
-    }
-    for (auto [i, value] : llvm::enumerate(yield->getOperands())) {
-      buffers.push_back(Bytes(cast<RankedTensorType>(value.getType()).getNumElements() *
-                              elementType(value).getIntOrFloatBitWidth() / 8));
-      auto inplace = runner.kernel().getInplace();
-      shares.push_back(i < inplace.size() ? inplace[i] : -1);
-    }
-    std::vector<Doubles> expected = evaluate(block, inputs, hyper);
-
     std::vector<Bytes> first;
     for (auto split : {KernelRunner::Split::Once, KernelRunner::Split::OneByOne,
                        KernelRunner::Split::Backwards, KernelRunner::Split::Thirds}) {
-      std::vector<Bytes> got = runner.run(buffers, yield->getNumOperands(), shares, split);
+      std::vector<Bytes> got = runner.run(buffers, c.results.size(), c.shares, split);
       ASSERT_TRUE(runner.ok()) << runner.error;
       if (first.empty())
         first = got;
       ASSERT_EQ(first, got) << "differs with the split";
     }
-    for (unsigned i = 0; i < yield->getNumOperands(); ++i) {
-      Type element = elementType(yield->getOperand(i));
-      Doubles got = toDoubles(first[inputs.size() + i], element);
-      double square = 0;
-      for (double value : expected[i])
-        square += value * value / expected[i].size();
-      double allowed = element.isBF16() ? 4e-3 : tolerance;
-      ASSERT_EQ(got.size(), expected[i].size());
-      for (size_t e = 0; e < got.size(); ++e)
-        ASSERT_LE(std::fabs(got[e] - expected[i][e]),
-                  allowed * (std::fabs(expected[i][e]) + std::sqrt(square) + 1e-30))
-            << "result " << i << " element " << e << ": got " << got[e] << ", expected " << expected[i][e];
+    size_t numInputs = buffers.size() - c.results.size();
+    for (auto [i, result] : llvm::enumerate(c.results)) {
+      Doubles got = toDoubles(first[numInputs + i], c.buffers[numInputs + i].type);
+      double typical = result.eachAlone ? 0 : typicalSize(result.expected);
+      ASSERT_EQ(got.size(), result.expected.size());
+      for (auto [e, expected] : llvm::enumerate(result.expected)) {
+        if (std::isnan(expected)) {
+          ASSERT_TRUE(std::isnan(got[e])) << "result " << i << " element " << e << " is not to be written";
+          continue;
+        }
+        ASSERT_LE(std::fabs(got[e] - expected), result.tolerance * (std::fabs(expected) + typical + 1e-30))
+            << "result " << i << " element " << e << ": got " << got[e] << ", expected " << expected;
+      }
     }
   }
 }
 
+void checkKernel(const std::string &text, const Sizes &sizes, double tolerance) {
+  KernelCase made = makeCase(text, sizes, tolerance);
+  if (testing::Test::HasFailure())
+    return;
+  checkCase(std::move(made));
+  if (!CaseSink::current)
+    return;
+  // GPUs take the same in bf16.
+  std::string narrow = inBf16(text);
+  if (narrow == text)
+    return;
+  KernelCase other = makeCase(narrow, sizes, tolerance);
+  other.name += " bf16";
+  checkCase(std::move(other));
+}
+
 } // namespace txc::test
+

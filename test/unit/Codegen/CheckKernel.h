@@ -2,8 +2,7 @@
 #ifndef TXC_TEST_CODEGEN_CHECKKERNEL_H
 #define TXC_TEST_CODEGEN_CHECKKERNEL_H
 
-#include "KernelRunner.h"
-#include "Reference.h"
+#include "KernelCase.h"
 
 namespace txc::test {
 
@@ -18,10 +17,15 @@ std::vector<std::string> runnableLevels();
 /// What the runtime would pass.
 txc_hyper testHyper();
 
-/// Compiles `step.kernel @k` for each level that this machine runs, calls it
-/// with random inputs in several splits, and expects what `evaluate` computes,
-/// within `tolerance` of the result's typical size; bitwise the same for all
-/// splits.
+/// The kernel with bf16 activations; `text` itself if it has none.
+std::string inBf16(const std::string &text);
+
+/// The case of `step.kernel @k`: random inputs unless they are given, and what
+/// `evaluate` computes from them.
+KernelCase makeCase(const std::string &text, const Sizes &sizes, double tolerance = 3e-6,
+                    const std::map<unsigned, Doubles> &given = {});
+
+/// Checks that case; for a GPU also in bf16.
 void checkKernel(const std::string &text, const Sizes &sizes, double tolerance = 3e-6);
 
 } // namespace txc::test

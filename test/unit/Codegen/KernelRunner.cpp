@@ -15,23 +15,36 @@ using namespace mlir;
 
 namespace txc::test {
 
-KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) {
+static step::KernelOp kernelIn(Operation *root) {
+  step::KernelOp found;
+  root->walk([&](step::KernelOp op) {
+    if (op.getSymName() == "k")
+      found = op;
+  });
+  return found;
+}
+
+ParsedKernel::ParsedKernel(const std::string &kernels) {
   DialectRegistry registry;
   registry.insert<tx::TxDialect, step::StepDialect, arith::ArithDialect, func::FuncDialect>();
-  ctx = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
+    error += diagnostic.str() + "\n";
+    return success();
+  });
+  module = parseSourceString<ModuleOp>("module { step.program @test {\n" + kernels + "\n} }", context.get());
+  if (module)
+    kernel = kernelIn(*module);
+}
+
+KernelRunner::KernelRunner(const std::string &kernel, const std::string &level) {
+  ParsedKernel parsed(kernel);
+  error = parsed.error;
+  ctx = std::move(parsed.context);
   ctx->getDiagEngine().registerHandler([this](Diagnostic &diagnostic) { error += diagnostic.str() + "\n"; });
-  std::string text = "module { step.program @test {\n" + kernel + "\n} }";
-  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, ctx.get());
+  OwningOpRef<ModuleOp> module = std::move(parsed.module);
   if (!module)
     return;
-  auto kernelIn = [](Operation *root) {
-    step::KernelOp found;
-    root->walk([&](step::KernelOp op) {
-      if (op.getSymName() == "k")
-        found = op;
-    });
-    return found;
-  };
   std::string message;
   auto target = codegen::getTarget(level, message);
   if (failed(target)) {

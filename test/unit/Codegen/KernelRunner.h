@@ -12,6 +12,7 @@
 
 #include "txc/step_abi.h"
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 
@@ -31,6 +32,15 @@ template <typename T> std::vector<T> valuesOf(const Bytes &bytes) {
   auto *data = reinterpret_cast<const T *>(bytes.data());
   return std::vector<T>(data, data + bytes.size() / sizeof(T));
 }
+
+/// A step.program with kernels; `kernel` is @k, null if the text is wrong.
+struct ParsedKernel {
+  explicit ParsedKernel(const std::string &kernels);
+  std::unique_ptr<mlir::MLIRContext> context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  step::KernelOp kernel;
+  std::string error;
+};
 
 class KernelRunner {
 public:

@@ -125,139 +125,189 @@ TEST(DecodeAttention, AppendsAndAttends) {
 //===-- init, global_norm, adamw -------------------------------------------===//
 
 namespace {
-/// Three parameters: normal with decay, ones, zeros; padding between.
-constexpr int64_t firsts[] = {0, 40064, 40080}, counts[] = {40050, 7, 100}, total = 40192;
-const char *segments = "segments [0, 40050, 1, 2, 0, 40064, 7, 0, 1, 1, 40080, 100, 0, 0, 2] ";
+/// The flat arena of some parameters, with padding between them.
+struct FlatArena {
+  enum Start { Zeros, Ones, Normal };
+  struct Segment {
+    int64_t first, count;
+    bool decays;
+    Start start;
+  };
+  std::vector<Segment> segments;
+  int64_t total;
 
-bool inSegment(int64_t e) {
-  for (int s = 0; s < 3; ++s)
-    if (e >= firsts[s] && e < firsts[s] + counts[s])
-      return true;
-  return false;
+  std::string kernel(const std::string &kind, const std::string &inplace, bool copies = false) const {
+    std::string numbers, stddevs;
+    for (size_t site = 0; site < segments.size(); ++site) {
+      const Segment &s = segments[site];
+      for (int64_t n : {s.first, s.count, int64_t(s.decays), int64_t(s.start), int64_t(site)})
+        numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);
+      stddevs += std::string(site ? ", " : "") + (s.start == Normal ? "2.0e-2" : "0.0");
+    }
+    return "step.kernel @k \"" + kind + "\" " + (copies ? "compute " : "") + "inplace " + inplace +
+           " segments [" + numbers + "] " + (kind == "init" ? "stddevs [" + stddevs + "] {}" : "{}");
+  }
+  std::vector<float> random(double scale, unsigned seed) const {
+    std::mt19937 generator(seed);
+    std::normal_distribution<double> normal(0, scale);
+    std::vector<float> values(total);
+    for (float &value : values)
+      value = normal(generator);
+    return values;
+  }
+  /// Visits the elements of segment after segment.
+  template <typename F> void forElements(F work) const {
+    for (const Segment &s : segments)
+      for (int64_t i = 0; i < s.count; ++i)
+        work(s, s.first + i, i);
+  }
+};
+
+/// Three parameters, the first of several blocks of every target.
+const FlatArena three = {{{0, 40050, true, FlatArena::Normal}, {40064, 7, false, FlatArena::Ones}, {40080, 100, false, FlatArena::Zeros}},
+                         40192};
+/// Sizes around those of a GPU's pieces, and more parameters than a warp has lanes.
+FlatArena many() {
+  FlatArena arena = {{}, 0};
+  std::vector<int64_t> counts = {1, 3, 2047, 2048, 2049, 16385, 70001};
+  while (counts.size() < 40)
+    counts.push_back(5 + counts.size() % 9);
+  for (int64_t count : counts) {
+    size_t number = arena.segments.size();
+    arena.segments.push_back({arena.total, count, number % 2 == 0, FlatArena::Start(2 - number % 3)});
+    arena.total = (arena.total + count + 31) / 32 * 32;
+  }
+  return arena;
 }
 
-std::vector<float> randomFloats(double scale, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, scale);
-  std::vector<float> values(total);
-  for (float &value : values)
-    value = normal(generator);
-  return values;
+Doubles widened(const std::vector<float> &values) { return Doubles(values.begin(), values.end()); }
+
+void checkInit(const FlatArena &arena, const std::string &name, bool copies) {
+  txc_hyper hyper = testHyper();
+  std::vector<float> before = arena.random(1, 1);
+  Doubles expected = widened(before), copy(arena.total, NAN); // padding is not touched
+  uint32_t site = 0;
+  for (const FlatArena::Segment &s : arena.segments) {
+    for (int64_t i = 0; i < s.count; ++i) {
+      double &value = expected[s.first + i] = s.start == FlatArena::Ones;
+      if (s.start == FlatArena::Normal) {
+        auto w = philox({uint32_t(i), 0, site, 0xffffffff}, hyper.seed_lo, hyper.seed_hi);
+        double u1 = ((w[0] >> 8) + 1) * 0x1p-24, u2 = (w[1] >> 8) * 0x1p-24;
+        value = 2e-2f * std::sqrt(-2 * std::log(u1)) * std::cos(2 * std::acos(-1.0) * u2);
+      }
+      copy[s.first + i] = value;
+    }
+    ++site;
+  }
+  KernelCase made;
+  made.name = name;
+  made.text = arena.kernel("init", copies ? "[1, -1]" : "[1]", copies);
+  made.buffers = {hyperBuffer(hyper), floats(before), floats(before)};
+  made.shares = {-1, -1, 1};
+  made.arguments = {0, 1};
+  // Padding is as large as normal values, of which the expected ones are 2%.
+  made.results = {{expected, 1e-7}};
+  if (copies) {
+    made.buffers.push_back({CaseBuffer::BF16, Bytes(2 * arena.total)});
+    made.shares.push_back(-1);
+    made.arguments.push_back(3);
+    made.results.push_back({copy, 4e-3});
+  }
+  checkCase(std::move(made));
 }
 
-Bytes hyperBytes() { return bytesOf(std::vector<txc_hyper>{testHyper()}); }
+void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limit) {
+  txc_hyper hyper = testHyper();
+  hyper.grad_clip = limit;
+  std::vector<float> grad = arena.random(0.5, 2);
+  double sum = 0, squares = 0, least = 1e30, most = -1e30, norms = 0, normMost = 0, normLeast = 1e30, n = 0;
+  for (const FlatArena::Segment &s : arena.segments) {
+    double own = 0;
+    for (int64_t e = s.first; e < s.first + s.count; ++e, ++n) {
+      double g = double(grad[e]) * hyper.grad_scale;
+      sum += g;
+      own += g * g;
+      least = std::min(least, g);
+      most = std::max(most, g);
+    }
+    squares += own;
+    norms += std::sqrt(own);
+    normMost = std::max(normMost, std::sqrt(own));
+    normLeast = std::min(normLeast, std::sqrt(own));
+  }
+  double norm = std::sqrt(squares), clip = limit > 0 ? std::min(1.0, limit / norm) : 1;
+  KernelCase made;
+  made.name = name;
+  made.text = arena.kernel("global_norm", "[-1]");
+  made.buffers = {hyperBuffer(hyper), floats(grad), {CaseBuffer::F32, Bytes(36)}};
+  made.shares = {-1, -1, -1};
+  made.results = {{{norm, clip, sum / n, std::sqrt(squares / n - sum / n * sum / n), least, most,
+                    norms / double(arena.segments.size()), normMost, normLeast},
+                   2e-7,
+                   /*eachAlone=*/true}};
+  checkCase(std::move(made));
+}
+
+void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
+  txc_hyper h = testHyper();
+  auto w = arena.random(1, 1), g = arena.random(0.1, 2), m = arena.random(0.1, 3), v = arena.random(0.1, 4);
+  for (float &x : v)
+    x = std::fabs(x);
+  float clip = 0.75f;
+  Doubles newW = widened(w), newG = widened(g), newM = widened(m), newV = widened(v), copy(arena.total, NAN);
+  arena.forElements([&](const FlatArena::Segment &s, int64_t e, int64_t) {
+    double grad = double(g[e]) * h.grad_scale * clip;
+    newM[e] = h.beta1 * double(m[e]) + (1 - double(h.beta1)) * grad;
+    newV[e] = h.beta2 * double(v[e]) + (1 - double(h.beta2)) * grad * grad;
+    if (s.decays)
+      newW[e] -= double(h.learning_rate) * h.weight_decay * newW[e];
+    newW[e] -=
+        h.learning_rate * (newM[e] / h.bias_correction1) / (std::sqrt(newV[e] / h.bias_correction2) + h.epsilon);
+    newG[e] = 0;
+    copy[e] = newW[e];
+  });
+  KernelCase made;
+  made.name = name;
+  made.text = arena.kernel("adamw", copies ? "[2, 3, 4, 5, -1]" : "[2, 3, 4, 5]", copies);
+  made.buffers = {hyperBuffer(h), floats({0, clip, 0, 0, 0, 0, 0, 0, 0}), floats(w), floats(g), floats(m), floats(v)};
+  made.shares = {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5};
+  made.arguments = {0, 1, 2, 3, 4, 5};
+  for (int i = 2; i < 6; ++i)
+    made.buffers.push_back(made.buffers[i]);
+  made.results = {{newW, 1e-6}, {newG, 0}, {newM, 1e-6}, {newV, 1e-6}};
+  if (copies) {
+    made.buffers.push_back({CaseBuffer::BF16, Bytes(2 * arena.total)});
+    made.shares.push_back(-1);
+    made.arguments.push_back(10);
+    made.results.push_back({copy, 4e-3});
+  }
+  checkCase(std::move(made));
+}
 } // namespace
 
 TEST(Flat, Init) {
-  for (const std::string &level : runnableLevels()) {
-    KernelRunner runner(std::string("step.kernel @k \"init\" inplace [1] ") + segments +
-                            "stddevs [2.0e-2, 0.0, 0.0] {}",
-                        level);
-    ASSERT_TRUE(runner.ok()) << runner.error;
-    txc_hyper hyper = testHyper();
-    auto before = randomFloats(1, 1);
-    std::vector<Bytes> buffers = {hyperBytes(), bytesOf(before), bytesOf(before)};
-    auto once = runner.run(buffers, 1, {-1, -1, 1});
-    auto split = runner.run(buffers, 1, {-1, -1, 1}, KernelRunner::Split::Backwards);
-    ASSERT_TRUE(runner.ok()) << runner.error;
-    EXPECT_EQ(once, split);
-    auto got = valuesOf<float>(once[2]);
-    for (int64_t e = 0; e < total; ++e) {
-      double expected = before[e]; // padding is not touched
-      if (e < counts[0]) {
-        auto w = philox({uint32_t(e), 0, 0, 0xffffffff}, hyper.seed_lo, hyper.seed_hi);
-        double u1 = ((w[0] >> 8) + 1) * 0x1p-24, u2 = (w[1] >> 8) * 0x1p-24;
-        expected = 2e-2f * std::sqrt(-2 * std::log(u1)) * std::cos(2 * std::acos(-1.0) * u2);
-      } else if (e >= firsts[1] && e < firsts[1] + counts[1]) {
-        expected = 1;
-      } else if (e >= firsts[2] && e < firsts[2] + counts[2]) {
-        expected = 0;
-      }
-      ASSERT_NEAR(got[e], expected, 3e-8) << e;
-    }
-  }
+  checkInit(three, "three parameters", false);
+  checkInit(many(), "many parameters", false);
 }
 
 TEST(Flat, GlobalNorm) {
-  for (const std::string &level : runnableLevels())
-    for (float limit : {1.0f, 0.0f, 1e9f}) {
-      KernelRunner runner(std::string("step.kernel @k \"global_norm\" inplace [-1] ") + segments + "{}",
-                          level);
-      ASSERT_TRUE(runner.ok()) << runner.error;
-      txc_hyper hyper = testHyper();
-      hyper.grad_clip = limit;
-      auto grad = randomFloats(0.5, 2);
-      std::vector<Bytes> buffers = {bytesOf(std::vector<txc_hyper>{hyper}), bytesOf(grad), Bytes(36)};
-      auto once = runner.run(buffers, 1, {-1, -1, -1});
-      auto split = runner.run(buffers, 1, {-1, -1, -1}, KernelRunner::Split::Thirds);
-      ASSERT_TRUE(runner.ok()) << runner.error;
-      EXPECT_EQ(once, split);
-      double sum = 0, squares = 0, least = 1e30, most = -1e30, norms = 0, normMost = 0, normLeast = 1e30,
-             n = 0;
-      for (int s = 0; s < 3; ++s) {
-        double own = 0;
-        for (int64_t e = firsts[s]; e < firsts[s] + counts[s]; ++e, ++n) {
-          double g = double(grad[e]) * hyper.grad_scale;
-          sum += g;
-          own += g * g;
-          least = std::min(least, g);
-          most = std::max(most, g);
-        }
-        squares += own;
-        norms += std::sqrt(own);
-        normMost = std::max(normMost, std::sqrt(own));
-        normLeast = std::min(normLeast, std::sqrt(own));
-      }
-      double norm = std::sqrt(squares), clip = limit > 0 ? std::min(1.0, limit / norm) : 1;
-      double expected[] = {norm,     clip, sum / n,   std::sqrt(squares / n - sum / n * sum / n),
-                           least,    most, norms / 3, normMost,
-                           normLeast};
-      auto got = valuesOf<float>(once[2]);
-      for (int i = 0; i < 9; ++i)
-        EXPECT_NEAR(got[i], expected[i], 2e-7 * std::fabs(expected[i])) << i;
-    }
+  for (float limit : {1.0f, 0.0f, 1e9f})
+    checkGlobalNorm(three, "three parameters, limit " + std::to_string(limit), limit);
+  checkGlobalNorm(many(), "many parameters", 1);
 }
 
 TEST(Flat, AdamW) {
-  for (const std::string &level : runnableLevels()) {
-    KernelRunner runner(std::string("step.kernel @k \"adamw\" inplace [2, 3, 4, 5] ") + segments + "{}",
-                        level);
-    ASSERT_TRUE(runner.ok()) << runner.error;
-    txc_hyper h = testHyper();
-    auto w = randomFloats(1, 1), g = randomFloats(0.1, 2), m = randomFloats(0.1, 3), v = randomFloats(0.1, 4);
-    for (float &x : v)
-      x = std::fabs(x);
-    float clip = 0.75f;
-    std::vector<Bytes> buffers = {hyperBytes(), bytesOf(std::vector<float>{0, clip, 0, 0, 0, 0, 0, 0, 0}),
-                                  bytesOf(w),   bytesOf(g),
-                                  bytesOf(m),   bytesOf(v)};
-    for (int i = 2; i < 6; ++i)
-      buffers.push_back(buffers[i]);
-    std::vector<int> shares = {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5};
-    auto once = runner.run(buffers, 4, shares);
-    auto split = runner.run(buffers, 4, shares, KernelRunner::Split::OneByOne);
-    ASSERT_TRUE(runner.ok()) << runner.error;
-    EXPECT_EQ(once, split);
-    auto gotW = valuesOf<float>(once[6]), gotG = valuesOf<float>(once[7]);
-    auto gotM = valuesOf<float>(once[8]), gotV = valuesOf<float>(once[9]);
-    for (int64_t e = 0; e < total; ++e) {
-      if (!inSegment(e)) {
-        ASSERT_EQ(gotW[e], w[e]);
-        ASSERT_EQ(gotG[e], g[e]);
-        continue;
-      }
-      double grad = double(g[e]) * h.grad_scale * clip;
-      double m1 = h.beta1 * double(m[e]) + (1 - double(h.beta1)) * grad;
-      double v1 = h.beta2 * double(v[e]) + (1 - double(h.beta2)) * grad * grad;
-      double w1 = w[e];
-      if (e < counts[0])
-        w1 -= double(h.learning_rate) * h.weight_decay * w1;
-      w1 -= h.learning_rate * (m1 / h.bias_correction1) / (std::sqrt(v1 / h.bias_correction2) + h.epsilon);
-      ASSERT_NEAR(gotM[e], m1, 1e-6 * std::fabs(m1) + 1e-8) << e;
-      ASSERT_NEAR(gotV[e], v1, 1e-6 * v1) << e;
-      ASSERT_NEAR(gotW[e], w1, 1e-6 * std::fabs(w1) + 1e-7) << e;
-      ASSERT_EQ(gotG[e], 0.0f) << e;
-    }
+  checkAdamW(three, "three parameters", false);
+  checkAdamW(many(), "many parameters", false);
+}
+
+// bf16 copies of the parameters, which GPUs keep.
+TEST(Flat, ComputeCopies) {
+  if (!CaseSink::current)
+    GTEST_SKIP() << "the CPU target keeps no copies";
+  for (const auto &[name, arena] : {std::pair<std::string, FlatArena>{"three parameters", three}, {"many parameters", many()}}) {
+    checkInit(arena, "init, " + name, true);
+    checkAdamW(arena, "adamw, " + name, true);
   }
 }
 

@@ -215,6 +215,14 @@ struct Evaluator {
     values[op.getInputGrad()] = dx;
     values[op.getGainGrad()] = dgain;
   }
+  void visit(tx::NormalizedOp op) {
+    Doubles x = in(op.getInput()), gain = in(op.getGain()), rstd = in(op.getRstd()), &c = out(op.getResult());
+    Doubles mean = op.getMean() ? in(op.getMean()) : Doubles(rstd.size(), 0.0);
+    rows(op.getInput(), [&](int64_t r, int64_t at, int64_t n) {
+      for (int64_t i = 0; i < n; ++i)
+        c[at + i] = (x[at + i] - mean[r]) * rstd[r] * gain[i];
+    });
+  }
   void visit(tx::EmbeddingOp op) {
     Doubles tokens = in(op.getTokens()), table = in(op.getTable()), &c = out(op.getResult());
     rows(op.getResult(), [&](int64_t r, int64_t at, int64_t n) {
@@ -253,6 +261,83 @@ struct Evaluator {
     });
     values[op.getCos()] = cosines;
     values[op.getSin()] = sines;
+  }
+  /// Where the heads of a packed row are, and what dropout keeps.
+  template <typename Op> struct Heads {
+    Heads(Op op, const txc_hyper &hyper) : op(op), hyper(hyper) {
+      auto type = cast<RankedTensorType>(op.getQkv().getType());
+      batch = type.getDimSize(0), length = type.getDimSize(1), packed = type.getDimSize(2);
+      heads = op.getNHead(), kvHeads = op.getNKvHead(), dim = packed / (heads + 2 * kvHeads);
+      scale = 1 / std::sqrt(double(dim));
+    }
+    int64_t q(int64_t b, int64_t h, int64_t t) const { return (b * length + t) * packed + h * dim; }
+    int64_t k(int64_t b, int64_t h, int64_t t) const { return q(b, heads + h / (heads / kvHeads), t); }
+    int64_t v(int64_t b, int64_t h, int64_t t) const { return k(b, h, t) + kvHeads * dim; }
+    int64_t o(int64_t b, int64_t h, int64_t t) const { return ((b * length + t) * heads + h) * dim; }
+    double dot(const Doubles &x, int64_t i, const Doubles &y, int64_t j) const {
+      double sum = 0;
+      for (int64_t d = 0; d < dim; ++d)
+        sum += x[i + d] * y[j + d];
+      return sum;
+    }
+    double keep(int64_t b, int64_t h, int64_t t, int64_t s) {
+      double p = op.getDropout().convertToDouble();
+      if (p == 0)
+        return 1;
+      uint64_t e = ((b * heads + h) * length + t) * length + s;
+      auto words = philox({uint32_t(e), uint32_t(e >> 32), uint32_t(op.getSite()), hyper.step_lo}, hyper.seed_lo,
+                          hyper.seed_hi);
+      return (words[0] >> 8) * 0x1p-24 >= p ? 1 / (1 - p) : 0;
+    }
+    template <typename F> void forRows(F work) {
+      for (int64_t b = 0; b < batch; ++b)
+        for (int64_t h = 0; h < heads; ++h)
+          for (int64_t t = 0; t < length; ++t)
+            work(b, h, t);
+    }
+    Op op;
+    const txc_hyper &hyper;
+    int64_t batch, length, packed, heads, kvHeads, dim;
+    double scale;
+  };
+  void visit(tx::AttentionOp op) {
+    Doubles qkv = in(op.getQkv()), y(count(op.getResult())), lse(count(op.getLse()));
+    Heads<tx::AttentionOp> a(op, hyper);
+    a.forRows([&](int64_t b, int64_t h, int64_t t) {
+      Doubles p(t + 1);
+      double most = -INFINITY, total = 0;
+      for (int64_t s = 0; s <= t; ++s)
+        most = std::max(most, p[s] = a.dot(qkv, a.q(b, h, t), qkv, a.k(b, h, s)) * a.scale);
+      for (double score : p)
+        total += std::exp(score - most);
+      double row = lse[(b * a.heads + h) * a.length + t] = most + std::log(total);
+      for (int64_t s = 0; s <= t; ++s) {
+        double weight = std::exp(p[s] - row) * a.keep(b, h, t, s);
+        for (int64_t d = 0; d < a.dim; ++d)
+          y[a.o(b, h, t) + d] += weight * qkv[a.v(b, h, s) + d];
+      }
+    });
+    values[op.getResult()] = y;
+    values[op.getLse()] = lse;
+  }
+  void visit(tx::AttentionVjpOp op) {
+    Doubles qkv = in(op.getQkv()), grad = in(op.getGrad()), y = in(op.getOutput()), lse = in(op.getLse());
+    Doubles &out = this->out(op.getQkvGrad());
+    Heads<tx::AttentionVjpOp> a(op, hyper);
+    a.forRows([&](int64_t b, int64_t h, int64_t t) {
+      int64_t q = a.q(b, h, t), o = a.o(b, h, t);
+      double delta = a.dot(grad, o, y, o), row = lse[(b * a.heads + h) * a.length + t];
+      for (int64_t s = 0; s <= t; ++s) {
+        int64_t k = a.k(b, h, s), v = a.v(b, h, s);
+        double keep = a.keep(b, h, t, s), p = std::exp(a.dot(qkv, q, qkv, k) * a.scale - row);
+        double ds = p * (a.dot(grad, o, qkv, v) * keep - delta) * a.scale;
+        for (int64_t d = 0; d < a.dim; ++d) {
+          out[v + d] += p * keep * grad[o + d];
+          out[q + d] += ds * qkv[k + d];
+          out[k + d] += ds * qkv[q + d];
+        }
+      }
+    });
   }
   void visit(tx::DecodeAttentionOp op) {
     Doubles qkv = in(op.getQkv()), keys = in(op.getKeys()), values = in(op.getValues());
@@ -350,8 +435,9 @@ std::vector<Doubles> evaluate(Block &block, const std::vector<Doubles> &argument
     llvm::TypeSwitch<Operation *>(&op)
         .Case<arith::ConstantOp, tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp,
               tx::ActivationVjpOp, tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp,
-              tx::RmsNormVjpOp, tx::LayerNormOp, tx::LayerNormVjpOp, tx::EmbeddingOp, tx::EmbeddingVjpOp,
-              tx::AddPositionOp, tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::DecodeAttentionOp,
+              tx::RmsNormVjpOp, tx::LayerNormOp, tx::LayerNormVjpOp, tx::NormalizedOp, tx::EmbeddingOp, tx::EmbeddingVjpOp,
+              tx::AddPositionOp, tx::PositionVjpOp, tx::RopeTableOp, tx::RopeOp, tx::AttentionOp, tx::AttentionVjpOp,
+              tx::DecodeAttentionOp,
               tx::TargetCountOp, tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossOp,
               tx::MeanLossVjpOp>([&](auto typed) { evaluator.visit(typed); });
   std::vector<Doubles> results;
