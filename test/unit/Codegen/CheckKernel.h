@@ -25,8 +25,14 @@ std::string inBf16(const std::string &text);
 KernelCase makeCase(const std::string &text, const Sizes &sizes, double tolerance = 3e-6,
                     const std::map<unsigned, Doubles> &given = {});
 
-/// Checks that case; for a GPU also in bf16.
-void checkKernel(const std::string &text, const Sizes &sizes, double tolerance = 3e-6);
+/// Checks that case; for a GPU, unless told otherwise, also in bf16.
+void checkKernel(const std::string &text, const Sizes &sizes, double tolerance = 3e-6, bool alsoInBf16 = true);
+
+/// Whether tx.rope takes bf16 heads of this size: pairs that are 4 elements apart or
+/// lie in groups of 4.
+inline bool ropeTakesBf16(const std::string &layout, int64_t headDim) {
+  return (layout.find("half") == 0 ? headDim / 2 : headDim) % 4 == 0;
+}
 
 } // namespace txc::test
 

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Support/xxhash.h"
 
 #include <cmath>
 #include <regex>
@@ -24,10 +25,14 @@ static std::string runningTest() {
 }
 
 uint64_t GpuCaseWriter::append(const Bytes &bytes) {
+  auto [known, fresh] = places.try_emplace(llvm::xxh3_64bits(StringRef(bytes.data(), bytes.size())), 0);
+  if (!fresh && data.size() - known->second >= bytes.size() &&
+      std::equal(bytes.begin(), bytes.end(), data.begin() + known->second))
+    return known->second;
   data.resize((data.size() + 15) / 16 * 16);
   uint64_t at = data.size();
   data.insert(data.end(), bytes.begin(), bytes.end());
-  return at;
+  return known->second = at;
 }
 
 void GpuCaseWriter::add(KernelCase &&kernelCase) {
@@ -129,9 +134,12 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
   llvm::StringMap<step::KernelOp> kernels;
   parsed.module->walk([&](step::KernelOp kernel) { kernels[kernel.getSymName()] = kernel; });
   parsed.module->walk([&](step::ImageOp image) {
-    StringRef cubin = image.getCubin();
-    images.push_back(
-        json::Object{{"offset", append(Bytes(cubin.begin(), cubin.end()))}, {"bytes", int64_t(cubin.size())}});
+    // Machine code runs on the GPUs of its own generation only; the driver makes that
+    // of the others from PTX.
+    StringRef found = target == "sm_90a" ? image.getCubin() : image.getPtx();
+    Bytes code(found.begin(), found.end());
+    code.push_back(0);
+    images.push_back(json::Object{{"offset", append(code)}, {"bytes", int64_t(code.size())}});
   });
   for (auto [i, c] : llvm::enumerate(batch)) {
     step::KernelOp kernel = kernels["c" + std::to_string(i) + "_k"];
@@ -143,16 +151,24 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
     static const char *typeNames[] = {"f32", "bf16", "i32", "raw"};
     for (auto [b, buffer] : llvm::enumerate(c.buffers)) {
       json::Object made{{"type", typeNames[buffer.type]}, {"bytes", int64_t(buffer.data.size())}};
-      if (b < numInputs)
+      if (b < numInputs && buffer.filling)
+        made["fill"] = json::Object{{"kind", buffer.filling->kind},
+                                    {"seed", int64_t(buffer.filling->seed)},
+                                    {"scale", buffer.filling->scale},
+                                    {"limit", buffer.filling->limit},
+                                    {"ignores", buffer.filling->ignores},
+                                    {"ignored", buffer.filling->ignored}};
+      else if (b < numInputs)
         made["data"] = append(buffer.data);
       if (c.shares[b] >= 0)
         made["shares"] = c.shares[b];
       buffers.push_back(std::move(made));
     }
     for (auto [r, result] : llvm::enumerate(c.results)) {
-      auto [whole, element] = tolerances(result, c.buffers[numInputs + r].type);
+      CaseBuffer::Type type = c.buffers[numInputs + r].type;
+      auto [whole, element] = tolerances(result, type);
       results.push_back(json::Object{
-          {"expected", append(bytesOf(std::vector<float>(result.expected.begin(), result.expected.end())))},
+          {"expected", append(toBytes(result.expected, type))},
           {"tolerance", whole},
           {"element_tolerance", element},
           {"each_alone", result.eachAlone}});

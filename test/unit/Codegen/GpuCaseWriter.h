@@ -1,7 +1,7 @@
 //===- GpuCaseWriter.h - Cases, compiled for a GPU, in one file ------------===//
 //
 // The file carries what a machine with a GPU and without a compiler needs to run
-// the cases: test/Gpu/runner/case_file.h says what is in it.
+// the cases: test/Gpu/case_file.h says what is in it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_TEST_CODEGEN_GPUCASEWRITER_H
@@ -10,6 +10,8 @@
 #include "KernelCase.h"
 
 #include "llvm/Support/JSON.h"
+
+#include <map>
 
 namespace txc::test {
 
@@ -33,6 +35,7 @@ private:
   std::vector<KernelCase> pending;
   llvm::json::Array cases, images;
   Bytes data;
+  std::map<uint64_t, uint64_t> places; ///< of data, by its hash
 };
 
 } // namespace txc::test

@@ -13,7 +13,6 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
-#include <random>
 
 using namespace txc::test;
 
@@ -29,8 +28,7 @@ namespace {
 const Sizes widths[] = {
     {{"B", 1}, {"T", 5}, {"N", 3}},      {{"B", 1}, {"T", 3}, {"N", 1020}},  {{"B", 1}, {"T", 7}, {"N", 1024}},
     {{"B", 1}, {"T", 2}, {"N", 1032}},   {{"B", 2}, {"T", 3}, {"N", 1333}},  {{"B", 1}, {"T", 2}, {"N", 4096}},
-    {{"B", 1}, {"T", 3}, {"N", 8192}},   {{"B", 1}, {"T", 2}, {"N", 16390}}, {{"B", 1}, {"T", 1}, {"N", 33000}},
-    {{"B", 1}, {"T", 1}, {"N", 70000}},
+    {{"B", 1}, {"T", 3}, {"N", 8192}},   {{"B", 1}, {"T", 2}, {"N", 16390}}, {{"B", 1}, {"T", 1}, {"N", 70000}},
 };
 
 void checkAtWidths(const std::string &text, double tolerance = 3e-6) {
@@ -139,7 +137,7 @@ TEST(GpuRows, RopeOddHeads) {
       for (const char *place : {"0", "-1"}) {
         std::string made = text;
         made.replace(made.find("PLACE"), 5, place);
-        checkKernel(made, {{"N", 12 * dim}, {"H", dim / 2}, {"D", dim}});
+        checkKernel(made, {{"N", 12 * dim}, {"H", dim / 2}, {"D", dim}}, 3e-6, ropeTakesBf16(layout, dim));
       }
     }
 }
@@ -234,8 +232,8 @@ TEST(GpuScatter, EmbeddingVjpBySegments) {
   struct Case {
     int64_t t, v, n;
   };
-  for (Case c : {Case{333, 2, 40}, Case{1024, 65, 64}, Case{97, 30011, 24}, Case{200, 1, 33}, Case{1, 7, 8},
-                 Case{64, 5, 2048}})
+  for (Case c : {Case{333, 2, 40}, Case{1024, 65, 24}, Case{97, 30011, 8}, Case{200, 1, 33}, Case{1, 7, 8},
+                 Case{31, 5, 2048}})
     for (const char *inplace : {"2", "-1"})
       checkKernel(std::string("step.kernel @k \"scatter\" inplace [") + inplace + R"(] {
         ^bb0(%t: tensor<2x$Txi32>, %g: tensor<2x$Tx$Nxf32>, %old: tensor<$Vx$Nxf32>):

@@ -5,6 +5,10 @@
 #include "KernelRunner.h"
 #include "Reference.h"
 
+#include "Gpu/random_input.h"
+
+#include <optional>
+
 namespace txc::test {
 
 /// One buffer of a case; a result that shares no input's is poisoned before a run.
@@ -12,6 +16,7 @@ struct CaseBuffer {
   enum Type { F32, BF16, I32, Raw };
   Type type;
   Bytes data; ///< before the kernel runs; of a result only the size counts
+  std::optional<Filling> filling = std::nullopt; ///< what `data` was made with, if it is random
   int64_t count() const { return data.size() / (type == BF16 ? 2 : type == Raw ? 1 : 4); }
 };
 
@@ -32,6 +37,7 @@ struct KernelCase {
 
 Bytes toBytes(const Doubles &values, CaseBuffer::Type type);
 Doubles toDoubles(const Bytes &bytes, CaseBuffer::Type type);
+CaseBuffer filled(CaseBuffer::Type type, const Filling &filling, int64_t count);
 CaseBuffer floats(const std::vector<float> &values);
 CaseBuffer hyperBuffer(const txc_hyper &hyper);
 

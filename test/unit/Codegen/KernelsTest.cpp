@@ -5,7 +5,6 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
-#include <random>
 
 using namespace txc::test;
 
@@ -147,13 +146,8 @@ struct FlatArena {
     return "step.kernel @k \"" + kind + "\" " + (copies ? "compute " : "") + "inplace " + inplace +
            " segments [" + numbers + "] " + (kind == "init" ? "stddevs [" + stddevs + "] {}" : "{}");
   }
-  std::vector<float> random(double scale, unsigned seed) const {
-    std::mt19937 generator(seed);
-    std::normal_distribution<double> normal(0, scale);
-    std::vector<float> values(total);
-    for (float &value : values)
-      value = normal(generator);
-    return values;
+  CaseBuffer random(double scale, uint64_t seed, int kind = Filling::Normal) const {
+    return filled(CaseBuffer::F32, {kind, seed, scale}, total);
   }
   /// Visits the elements of segment after segment.
   template <typename F> void forElements(F work) const {
@@ -180,12 +174,12 @@ FlatArena many() {
   return arena;
 }
 
-Doubles widened(const std::vector<float> &values) { return Doubles(values.begin(), values.end()); }
+Doubles valuesIn(const CaseBuffer &buffer) { return toDoubles(buffer.data, buffer.type); }
 
 void checkInit(const FlatArena &arena, const std::string &name, bool copies) {
   txc_hyper hyper = testHyper();
-  std::vector<float> before = arena.random(1, 1);
-  Doubles expected = widened(before), copy(arena.total, NAN); // padding is not touched
+  CaseBuffer before = arena.random(1, 1);
+  Doubles expected = valuesIn(before), copy(arena.total, NAN); // padding is not touched
   uint32_t site = 0;
   for (const FlatArena::Segment &s : arena.segments) {
     for (int64_t i = 0; i < s.count; ++i) {
@@ -202,7 +196,7 @@ void checkInit(const FlatArena &arena, const std::string &name, bool copies) {
   KernelCase made;
   made.name = name;
   made.text = arena.kernel("init", copies ? "[1, -1]" : "[1]", copies);
-  made.buffers = {hyperBuffer(hyper), floats(before), floats(before)};
+  made.buffers = {hyperBuffer(hyper), before, before};
   made.shares = {-1, -1, 1};
   made.arguments = {0, 1};
   // Padding is as large as normal values, of which the expected ones are 2%.
@@ -219,12 +213,13 @@ void checkInit(const FlatArena &arena, const std::string &name, bool copies) {
 void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limit) {
   txc_hyper hyper = testHyper();
   hyper.grad_clip = limit;
-  std::vector<float> grad = arena.random(0.5, 2);
+  CaseBuffer gradient = arena.random(0.5, 2);
+  Doubles grad = valuesIn(gradient);
   double sum = 0, squares = 0, least = 1e30, most = -1e30, norms = 0, normMost = 0, normLeast = 1e30, n = 0;
   for (const FlatArena::Segment &s : arena.segments) {
     double own = 0;
     for (int64_t e = s.first; e < s.first + s.count; ++e, ++n) {
-      double g = double(grad[e]) * hyper.grad_scale;
+      double g = grad[e] * hyper.grad_scale;
       sum += g;
       own += g * g;
       least = std::min(least, g);
@@ -239,7 +234,7 @@ void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limi
   KernelCase made;
   made.name = name;
   made.text = arena.kernel("global_norm", "[-1]");
-  made.buffers = {hyperBuffer(hyper), floats(grad), {CaseBuffer::F32, Bytes(36)}};
+  made.buffers = {hyperBuffer(hyper), gradient, {CaseBuffer::F32, Bytes(36)}};
   made.shares = {-1, -1, -1};
   made.results = {{{norm, clip, sum / n, std::sqrt(squares / n - sum / n * sum / n), least, most,
                     norms / double(arena.segments.size()), normMost, normLeast},
@@ -250,15 +245,15 @@ void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limi
 
 void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
   txc_hyper h = testHyper();
-  auto w = arena.random(1, 1), g = arena.random(0.1, 2), m = arena.random(0.1, 3), v = arena.random(0.1, 4);
-  for (float &x : v)
-    x = std::fabs(x);
+  CaseBuffer values = arena.random(1, 1), gradients = arena.random(0.1, 2), firstMoments = arena.random(0.1, 3),
+             secondMoments = arena.random(0.1, 4, Filling::Positive);
   float clip = 0.75f;
-  Doubles newW = widened(w), newG = widened(g), newM = widened(m), newV = widened(v), copy(arena.total, NAN);
+  Doubles newW = valuesIn(values), newG = valuesIn(gradients), newM = valuesIn(firstMoments),
+          newV = valuesIn(secondMoments), copy(arena.total, NAN);
   arena.forElements([&](const FlatArena::Segment &s, int64_t e, int64_t) {
-    double grad = double(g[e]) * h.grad_scale * clip;
-    newM[e] = h.beta1 * double(m[e]) + (1 - double(h.beta1)) * grad;
-    newV[e] = h.beta2 * double(v[e]) + (1 - double(h.beta2)) * grad * grad;
+    double grad = newG[e] * h.grad_scale * clip;
+    newM[e] = h.beta1 * newM[e] + (1 - double(h.beta1)) * grad;
+    newV[e] = h.beta2 * newV[e] + (1 - double(h.beta2)) * grad * grad;
     if (s.decays)
       newW[e] -= double(h.learning_rate) * h.weight_decay * newW[e];
     newW[e] -=
@@ -269,7 +264,8 @@ void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
   KernelCase made;
   made.name = name;
   made.text = arena.kernel("adamw", copies ? "[2, 3, 4, 5, -1]" : "[2, 3, 4, 5]", copies);
-  made.buffers = {hyperBuffer(h), floats({0, clip, 0, 0, 0, 0, 0, 0, 0}), floats(w), floats(g), floats(m), floats(v)};
+  made.buffers = {hyperBuffer(h), floats({0, clip, 0, 0, 0, 0, 0, 0, 0}), values, gradients, firstMoments,
+                  secondMoments};
   made.shares = {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5};
   made.arguments = {0, 1, 2, 3, 4, 5};
   for (int i = 2; i < 6; ++i)

@@ -279,7 +279,7 @@ TEST(RowWise, RopeInPlace) {
           tx.yield %r : tensor<2x5x$Nxf32>
       })";
       text.replace(text.find("LAYOUT"), 6, layout);
-      checkKernel(text, {{"N", 5 * dim}, {"H", dim / 2}, {"D", dim}});
+      checkKernel(text, {{"N", 5 * dim}, {"H", dim / 2}, {"D", dim}}, 3e-6, ropeTakesBf16(layout, dim));
       if (HasFatalFailure())
         return;
     }
@@ -296,7 +296,7 @@ TEST(RowWise, Rope) {
           tx.yield %r, %q : tensor<2x5x$Nxf32>, tensor<$Nxf32>
       })";
       text.replace(text.find("LAYOUT"), 6, layout);
-      checkKernel(text, {{"N", 5 * dim}, {"H", dim / 2}, {"D", dim}});
+      checkKernel(text, {{"N", 5 * dim}, {"H", dim / 2}, {"D", dim}}, 3e-6, ropeTakesBf16(layout, dim));
       if (HasFatalFailure())
         return;
     }
