@@ -46,6 +46,7 @@ TEST(Formulas, EqualTheKnownIntegers) {
       {"arch_gpt2", smallCharacters, "6L-6H-384D-AbsPos-LN-NB-GELU-PostNorm", 10745088, 70928640, 67403520},
       {"arch_llama", small, "6L-6H-384D-RoPE-RMS-SwiGLU-PreNorm", 49255296, 186679296, 183154176},
       {"llama2_1b", {}, "18L-18H-2304D-RoPE-RMS-SwiGLU-PreNorm", 1294159104, 8341291008, 7831931904},
+      {"llama_1.4b", {}, "24L-16H-2048D-RoPE-RMS-SwiGLU-PreNorm", 1420396544, 9111601152, 8507916288},
       {"llama3_8b", {}, "32L-32H-4096D-GQA8-RoPE-RMS-SwiGLU-PreNorm", 8030261248, 48249176064, 46639349760},
       {"qwen3_1.8b", {}, "24L-16H-2048D-GQA8-RoPE-RMS-SwiGLU-PreNorm", 1829296128, 10319425536, 9715740672},
       {"openai_gpt2", {}, "12L-12H-768D-AbsPos-LN-GELU-PreNorm", 124439808, 854438400, 797870592},

@@ -99,7 +99,7 @@ TEST(ImportSpec, EveryCombination) {
 TEST(ImportSpec, TheConfigs) {
   for (const char *config :
        {"arch_gpt2", "arch_llama", "arch_team", "arch_hybrid", "arch_custom", "openai_gpt2",
-        "train_shakespeare", "demo_cpu", "llama2_1b", "llama3_8b", "qwen3_1.8b"}) {
+        "train_shakespeare", "demo_cpu", "llama2_1b", "llama_1.4b", "llama3_8b", "qwen3_1.8b"}) {
     std::string errors;
     llvm::raw_string_ostream os(errors);
     Spec spec;

@@ -1,0 +1,416 @@
+#!/usr/bin/env python3
+"""Both halves of gpu-tests.sh, which see.
+
+  gpu_tests.py pack DIR --build=BUILD --source=ROOT
+  gpu_tests.py run DIR [--seconds=150] [--only=REGEX]
+
+DIR/payload.tar.xz holds the tools, the case files of the kernels, the compiled steps,
+a dataset, and expected.json: losses and texts of the CPU. run unpacks it in a
+temporary folder.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+# Every way through the compiler: norms, positions, biases, dropout, tied weights,
+# grouped queries, both feed-forward networks; heads of 64, 32, 128 and 40; lengths and
+# batches that fill no tile.
+SMALL = ["--n_layer=2", "--n_head=2", "--n_embd=128", "--block_size=96", "--batch_size=3", "--vocab_size=128"]
+TINY = {
+    "gpt2": ["arch_gpt2", *SMALL],
+    "llama": ["arch_llama", *SMALL],
+    "team": ["arch_team", *SMALL, "--block_size=129"],
+    "hybrid": ["arch_hybrid", *SMALL, "--n_head=4"],
+    "custom": ["arch_custom", *SMALL, "--n_embd=256", "--block_size=77"],
+    "openai": ["openai_gpt2", *SMALL, "--dropout=0.1", "--vocab_size=101"],
+    "gqa": ["qwen3_1.8b", *SMALL, "--n_head=6", "--n_kv_head=2", "--head_dim=64", "--d_ff=200"],
+    "narrow": ["arch_llama", *SMALL, "--n_head=3", "--head_dim=40", "--bias=true", "--norm_position=post"],
+    "demo": ["demo_cpu"],
+}
+# At full width and length; batches as small as the CPU can do them.
+FULL = {
+    "gpt2-124m": ["arch_gpt2", "--batch_size=1"],
+    "llama-162m": ["arch_llama", "--batch_size=1"],
+}
+TRAIN = ["--max_iters=10", "--learning_rate=1e-3", "--min_lr=1e-4", "--warmup_iters=2", "--lr_decay_iters=10",
+         "--gradient_accumulation_steps=2"]
+TRAIN_FULL = ["--max_iters=3", "--learning_rate=6e-4", "--warmup_iters=0", "--gradient_accumulation_steps=1"]
+SAMPLE = ["--max_iters=60", "--learning_rate=2e-3", "--warmup_iters=5", "--lr_decay_iters=60",
+          "--gradient_accumulation_steps=1", "--quiet", "--sample", "--temperature=0", "--max_new_tokens=100",
+          "--prompt=The "]
+QUIET = ["--log_interval=1", "--gradient_log_interval=1", "--eval_interval=0"]
+# Peak of PyTorch 2.11 on the same shapes (docs/numbers.md), GiB.
+PEER_PEAK = {"gpt2-b32": 15.1}
+
+
+def last_lines(text, count=3):
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
+
+
+# ---- pack -------------------------------------------------------------------------
+
+
+class Packer:
+    def __init__(self, arguments):
+        self.build, self.source = pathlib.Path(arguments.build).absolute(), pathlib.Path(arguments.source).absolute()
+        self.folder = pathlib.Path(arguments.folder)
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu-tests-"))
+
+    def call(self, *command, **options):
+        command = [str(part) for part in command]
+        done = subprocess.run(command, capture_output=True, text=True, **options)
+        if done.returncode != 0:
+            sys.exit(f"error: {' '.join(command)} exited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        return done.stdout
+
+    def tool(self, name):
+        return self.build / "bin" / name
+
+    def compile(self, model, target, dtype, output, *more):
+        config, *overrides = model
+        self.call(self.tool("txc"), "compile", self.source / "configs" / f"{config}.yaml", *overrides, f"--target={target}",
+                  f"--dtype={dtype}", *more, "-o", output)
+
+    def train_on_cpu(self, step, options):
+        out = self.work / "cpu-log"
+        self.call(self.tool("txrun"), step, f"--dataset={self.work}/data", f"--out_dir={out}", *QUIET, *options, "--quiet")
+        records = read_log(out)
+        shutil.rmtree(out)
+        return {"losses": [record["loss"] for record in records],
+                "norms": [record["gradients"]["global_norm"] for record in records]}
+
+    def pack(self):
+        steps, scratch = self.work / "steps", self.work / "scratch"
+        for made in (steps, scratch, self.work / "bin", self.work / "cases"):
+            made.mkdir()
+        self.call(self.tool("txdata"), "prepare", self.source / "datasets" / "corpus.txt", "--tokenizer=char",
+                  f"--out={self.work}/data")
+        expected = {"models": {}}
+        for name, model in {**TINY, **FULL}.items():
+            full = name in FULL
+            self.compile(model, "cpu", "float32", scratch / "cpu.so", "--decode=false")
+            expected["models"][name] = self.train_on_cpu(scratch / "cpu.so", TRAIN_FULL if full else TRAIN)
+            for dtype in ("float32", "bfloat16"):
+                self.compile(model, "sm_90a", dtype, steps / f"{name}-{dtype}.so", "--decode=false")
+            print(f"{name}: losses {expected['models'][name]['losses'][0]:.6f} to {expected['models'][name]['losses'][-1]:.6f}")
+        for name in ("gpt2", "gqa"):
+            self.compile(TINY[name], "sm_80", "bfloat16", steps / f"{name}-sm_80.so", "--decode=false")
+        self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
+        expected["text"] = self.call(self.tool("txrun"), scratch / "sample.so", f"--dataset={self.work}/data",
+                                     f"--out_dir={scratch}/out", "--eval_interval=0", *SAMPLE)
+        self.compile(TINY["demo"], "sm_90a", "float32", steps / "sample-float32.so")
+        self.compile(["arch_gpt2", "--batch_size=32"], "sm_90a", "bfloat16", steps / "gpt2-b32.so", "--decode=false")
+        self.compile(["llama_1.4b", "--batch_size=96"], "sm_90a", "bfloat16", steps / "too-large.so", "--decode=false")
+        # Says that it is for a newer GPU than there is.
+        self.call(sys.executable, self.source / "test/unit/Runtime/seal_step.py", steps / "gpt2-bfloat16.so",
+                  steps / "too-new.so", "16=999")
+        (steps / "too-new.so").chmod(0o755)
+
+        for target, only in (("sm_90a", "*-Elementary.*:Refused.*"), ("sm_80", "GpuAttention.*")):
+            text = self.call(self.tool("CodegenTest"), f"--export-gpu-cases={self.work}/cases/{target}",
+                             f"--target={target}", f"--gtest_filter={only}")
+            print(text.strip().splitlines()[-1])
+        tools = ["txrun", "run-cases"] + (["cuda_smoke"] if self.tool("cuda_smoke").exists() else [])
+        for name in tools:
+            self.call("strip", "-o", self.work / "bin" / name, self.tool(name))
+        if "cuda_smoke" in tools:
+            for name in ("toy_cubin.so", "toy_ptx.so"):
+                shutil.copy(self.build / "test/unit/Cuda" / name, steps)
+        (self.work / "expected.json").write_text(json.dumps(expected, indent=1))
+        shutil.rmtree(scratch)
+        payload = self.folder / "payload.tar.xz"
+        with tarfile.open(payload, "w:xz", preset=2) as archive:
+            for entry in sorted(self.work.iterdir()):
+                archive.add(entry, arcname=entry.name)
+        shutil.rmtree(self.work)
+        size = payload.stat().st_size
+        print(f"{payload}: {size / 2**20:.1f} MiB")
+        if size > 50 * 2**20:
+            sys.exit(f"error: {payload} is larger than 50 MiB; take smaller cases")
+
+
+# ---- run --------------------------------------------------------------------------
+
+
+def read_log(out):
+    logs = sorted(pathlib.Path(out).glob("*.jsonl"))
+    if not logs:
+        raise ValueError(f"no log in {out}")
+    records = [json.loads(line) for line in logs[-1].read_text().splitlines()]
+    return [record for record in records if record.get("event") == "iteration"]
+
+
+class Runner:
+    def __init__(self, arguments):
+        self.started = time.monotonic()
+        self.seconds, self.only = arguments.seconds, re.compile(arguments.only)
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu-tests-"))
+        with tarfile.open(pathlib.Path(arguments.folder) / "payload.tar.xz") as archive:
+            archive.extractall(self.work)
+        self.expected = json.loads((self.work / "expected.json").read_text())
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("TXC_")}
+        # Choices of --tune on this machine would change sums.
+        self.environment["XDG_CACHE_HOME"] = str(self.work / "cache")
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    # -- reporting
+
+    def report(self, name, right, detail):
+        word = "ok    " if right else "FAILED"
+        print(f"{word} {name:34} {detail}  [{time.monotonic() - self.started:.1f} s]", flush=True)
+        if right:
+            self.passed += 1
+        else:
+            self.failed.append(name)
+
+    def skip(self, name, why):
+        self.skipped.append(name)
+        print(f"skip   {name:34} {why}", flush=True)
+
+    def check(self, name, work):
+        """Runs work() -> (right, detail) unless --only leaves it out; whatever it raises is a failure."""
+        if not self.only.search(name):
+            return
+        try:
+            right, detail = work()
+        except subprocess.TimeoutExpired as error:
+            right, detail = False, f"not done after {error.timeout:.0f} s"
+        except Exception as error:  # a run that wrote no log, say
+            right, detail = False, f"{type(error).__name__}: {error}"
+        self.report(name, right, detail)
+
+    # -- running
+
+    def limit(self, seconds):
+        left = self.seconds - (time.monotonic() - self.started)
+        return max(1.0, min(seconds, left))
+
+    def call(self, command, seconds=60, environment=None):
+        return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=self.limit(seconds),
+                              cwd=self.work, env={**self.environment, **(environment or {})}, errors="replace")
+
+    def train(self, step, options, name="log", before=(), environment=None, seconds=60):
+        out = self.work / "out" / name
+        shutil.rmtree(out, ignore_errors=True)
+        done = self.call([*before, self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
+                          f"--out_dir={out}", *QUIET, "--quiet", *options], seconds, environment)
+        if done.returncode != 0:
+            raise RuntimeError(f"txrun exited with {done.returncode}: {last_lines(done.stderr + done.stdout)}")
+        return read_log(out)
+
+    # -- checks
+
+    def machine(self):
+        """A line about the GPU, or None and what is wrong."""
+        try:
+            done = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
+                                  capture_output=True, text=True, timeout=30)
+        except FileNotFoundError:
+            return None, "nvidia-smi is not installed"
+        lines = done.stdout.strip().splitlines()
+        if done.returncode != 0 or not lines:
+            return None, last_lines(done.stdout + done.stderr) or "nvidia-smi lists none"
+        return lines[0], ""
+
+    def backend(self):
+        smoke = self.work / "bin/cuda_smoke"
+        if not smoke.exists():
+            self.skip("backend", "the pack was made without clang")
+            return
+        for step, more in (("toy_cubin.so", []), ("toy_ptx.so", []), ("toy_cubin.so", ["failing"]), ("toy_cubin.so", ["blocking"])):
+            def work():
+                done = self.call([smoke, self.work / "steps" / step, *more])
+                lines = done.stdout.strip().splitlines()
+                wrong = [line for line in lines if line.startswith("FAILED")]
+                good = sum(line.startswith("ok") for line in lines)
+                return done.returncode == 0 and good > 0, "; ".join(wrong) or f"{good} lines; {last_lines(done.stderr, 1)}"
+            self.check(" ".join(["backend", step, *more]), work)
+
+    def kernels(self, target, more=(), before=(), name="kernels", seconds=60):
+        """One check per group that run-cases prints."""
+        if not self.only.search(name):
+            return
+        command = [*before, self.work / "bin/run-cases", self.work / "cases" / target, *more]
+        process = subprocess.Popen(["timeout", str(self.limit(seconds)), *map(str, command)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, env=self.environment, errors="replace")
+        groups, last, in_group = 0, [], []
+        for line in process.stdout:
+            line = line.rstrip()
+            group = re.match(r"(ok    |FAILED) (\S+) +(\d+ cases, .*)", line)
+            if group:
+                groups += 1
+                for problem in in_group[:5]:
+                    print(f"       {problem[:300]}", flush=True)
+                self.report(f"{name} {group[2]}", group[1] == "ok    ", group[3])
+                in_group = []
+            elif line.startswith("FAILED"):
+                in_group.append(line)
+            last = last[-4:] + [line]
+        process.wait()
+        # What is not a group's failure: a kernel that took the GPU down, no case at all, no time left.
+        right = process.returncode == 0 and groups > 0 or process.returncode == 1 and groups > 0 and not in_group
+        self.report(f"{name} {target}", right, last_lines("\n".join(last), 2) + ("" if right else f" (exit {process.returncode})"))
+
+    def losses(self, name, dtype, target=""):
+        step = f"{name}-{target or dtype}.so"
+        options = TRAIN_FULL if name in FULL else TRAIN
+        tolerance = 1e-5 if dtype == "float32" else 1e-2
+
+        def work():
+            got = [record["loss"] for record in self.train(step, options)]
+            known = self.expected["models"][name]["losses"]
+            if len(got) != len(known):
+                return False, f"{len(got)} losses, expected {len(known)}"
+            worst = max(abs(g - k) / abs(k) for g, k in zip(got, known))
+            return worst <= tolerance, f"{len(got)} losses within {worst:.1e} of the CPU's, allowed {tolerance:.0e}; last {got[-1]:.6f}"
+        self.check(f"step {name} {target + ' ' if target else ''}{dtype}", work)
+
+    def twice(self):
+        def figures(records):
+            return [(record["loss"], record["gradients"]) for record in records]
+
+        # Dropout, grouped queries, and a batch that fills the GPU.
+        for name in ("openai", "gqa", "demo"):
+            for dtype in ("float32", "bfloat16"):
+                def work():
+                    first = figures(self.train(f"{name}-{dtype}.so", TRAIN, "first"))
+                    second = figures(self.train(f"{name}-{dtype}.so", TRAIN, "second"))
+                    bare = figures(self.train(f"{name}-{dtype}.so", [*TRAIN, "--graphs=false"], "bare"))
+                    if first != second:
+                        return False, f"losses or gradients differ: {first[-1]} and {second[-1]}"
+                    return first == bare, f"{len(first)} losses and gradient figures, also without graphs" if first == bare else "differs without graphs"
+                self.check(f"equal to the bit {name} {dtype}", work)
+
+    def full(self):
+        def work():
+            started = time.monotonic()
+            records = self.train("gpt2-b32.so", ["--max_iters=1", "--gradient_accumulation_steps=1"])
+            taken = time.monotonic() - started
+            return taken < 3 and len(records) == 1, f"{taken:.2f} s, at most 3 are allowed"
+        self.check("start to first step, gpt2 B 32", work)
+
+        def memory():
+            log = self.train("gpt2-b32.so", ["--max_iters=12", "--gradient_accumulation_steps=1"])
+            memory = log[-1]["memory"]
+            plan, taken = memory["reserved_gb"] * 1e9 / 2**30, memory["peak_gb"] * 1e9 / 2**30
+            right = abs(taken - plan) <= 0.01 * plan and taken <= 0.8 * PEER_PEAK["gpt2-b32"]
+            times = sorted(record["time_ms"] for record in log[2:])
+            return right, (f"plan {plan:.2f} GiB, taken {taken:.2f}, PyTorch {PEER_PEAK['gpt2-b32']}; "
+                           f"{times[len(times) // 2]:.1f} ms per step untuned")
+        self.check("memory, gpt2 B 32", memory)
+
+    def decode(self):
+        def work():
+            out = self.work / "out/sample"
+            done = self.call([self.work / "bin/txrun", self.work / "steps/sample-float32.so", f"--dataset={self.work}/data",
+                              f"--out_dir={out}", "--eval_interval=0", *SAMPLE])
+            if done.returncode != 0:
+                return False, f"exit {done.returncode}: {last_lines(done.stderr)}"
+            known, got = self.expected["text"], done.stdout
+            same = next((i for i, (a, b) in enumerate(zip(known, got)) if a != b), min(len(known), len(got)))
+            return got == known, (f"{len(known)} characters as on the CPU" if got == known else
+                                  f"differs from the CPU's after {same} of {len(known)}: {got[same:same + 30]!r}, expected {known[same:same + 30]!r}")
+        self.check("decode, greedy text", work)
+
+    def errors(self):
+        missing = str(self.work / "nowhere.so")
+        rows = [
+            ("GPU hidden", "gpt2-bfloat16.so", {"CUDA_VISIBLE_DEVICES": ""}, [], r"no NVIDIA GPU that this process may use"),
+            ("no such GPU", "gpt2-bfloat16.so", {}, ["--device=99"], r"asks for GPU 99, this process may use"),
+            ("no driver library", "gpt2-bfloat16.so", {"TXC_CUDA_LIBRARY": missing}, [], r"cannot load NVIDIA's driver library .*nowhere"),
+            ("no cuBLASLt", "gpt2-bfloat16.so", {"TXC_CUBLASLT_LIBRARY": missing}, [], r"cannot load cuBLASLt"),
+            ("arena larger than the memory", "too-large.so", {}, [], r"not enough memory on GPU 0 .*the step needs .*are free"),
+            ("wrong arch", "too-new.so", {}, [], r"its kernels are for sm_999, GPU 0 .*--target="),
+        ]
+        for name, step, environment, more, message in rows:
+            def work():
+                done = self.call([self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
+                                  f"--out_dir={self.work}/out/error", "--max_iters=1", *more], environment=environment)
+                said = " ".join((done.stderr + done.stdout).split())
+                right = done.returncode == 3 and re.search(message, said)
+                return bool(right), "exit 3, with its message" if right else f"exit {done.returncode}: {said[-300:]}"
+            self.check(f"error: {name}", work)
+
+    def sanitizers(self):
+        found = shutil.which("compute-sanitizer") or next(
+            (path for path in map(str, sorted(pathlib.Path("/usr/local").glob("cuda*/bin/compute-sanitizer")))), None)
+        if not found:
+            self.skip("compute-sanitizer", "not found on PATH or in /usr/local/cuda*/bin")
+            return
+        steps = ["--max_iters=2", "--gradient_accumulation_steps=1", "--graphs=false", "--learning_rate=1e-3"]
+        for tool in ("memcheck", "initcheck", "racecheck"):
+            for model in ("openai-bfloat16", "gqa-bfloat16", "llama-float32"):
+                def work():
+                    done = self.call([found, "--tool", tool, "--error-exitcode=99", self.work / "bin/txrun",
+                                      self.work / "steps" / f"{model}.so", f"--dataset={self.work}/data",
+                                      f"--out_dir={self.work}/out/{tool}", *QUIET, "--quiet", *steps], seconds=30)
+                    lines = [line.strip("= ") for line in (done.stdout + done.stderr).splitlines()]
+                    summary = [line for line in lines if "SUMMARY" in line]
+                    right = done.returncode == 0 and summary and re.search(r"\b0 (errors|hazards)", summary[-1])
+                    first = next((line for line in lines if re.match(r"(Invalid|Error|Uninit|Warning|Race)", line)), "")
+                    return bool(right), (summary[-1] if summary else last_lines(done.stdout + done.stderr)) + (f"; first: {first}" if first else "")
+                self.check(f"{tool} {model}", work)
+        self.kernels("sm_90a", ["--apart", "--per-group=1"], [found, "--tool", "memcheck", "--error-exitcode=99"],
+                     name="memcheck of kernels", seconds=40)
+
+    def run(self):
+        gpu, problem = self.machine()
+        if not gpu:
+            print(f"error: no NVIDIA GPU: {problem}; run this where one is, with its driver (525 or newer)", file=sys.stderr)
+            return 3
+        print(f"{gpu}\n", flush=True)
+        self.backend()
+        self.kernels("sm_90a")
+        for name in TINY:
+            for dtype in ("float32", "bfloat16"):
+                self.losses(name, dtype)
+        for name in FULL:
+            for dtype in ("float32", "bfloat16"):
+                self.losses(name, dtype)
+        self.twice()
+        self.full()
+        self.decode()
+        self.errors()
+        for name in ("gpt2", "gqa"):
+            self.losses(name, "bfloat16", "sm_80")
+        self.kernels("sm_80", name="kernels from PTX")
+        self.sanitizers()
+        print(f"\n{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped in "
+              f"{time.monotonic() - self.started:.0f} s on {gpu}")
+        for name in self.failed:
+            print(f"  failed: {name}")
+        if not self.passed and not self.failed:
+            print("error: nothing ran", file=sys.stderr)
+            return 1
+        return 1 if self.failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("half", choices=("pack", "run"))
+    parser.add_argument("folder")
+    parser.add_argument("--build", help="pack: build folder")
+    parser.add_argument("--source", help="pack: the project")
+    parser.add_argument("--seconds", type=float, default=150, help="run: for everything; what is left then fails")
+    parser.add_argument("--only", default="", help="run: checks whose name matches")
+    arguments = parser.parse_args()
+    if arguments.half == "pack":
+        Packer(arguments).pack()
+        return 0
+    runner = Runner(arguments)
+    try:
+        return runner.run()
+    finally:
+        shutil.rmtree(runner.work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
