@@ -119,7 +119,8 @@ Result<CaseFile> CaseFile::read(const std::string &path) {
   if (text.size() >= 16)
     std::memcpy(&length, text.data() + 8, 8);
   if (text.compare(0, 8, "TXCCASE1") != 0 || length > text.size() - 16)
-    return Status::failed(path + ": is no whole file of cases; make it again with CodegenTest --export-gpu-cases");
+    return Status::failed(path +
+                          ": is no whole file of cases; make it again with CodegenTest --export-gpu-cases");
   CaseFile file;
   try {
     nlohmann::json json = nlohmann::json::parse(text.data() + 16, text.data() + 16 + length);
@@ -174,8 +175,8 @@ static double load(const char *from, int type, size_t index) {
   return number;
 }
 
-Comparison compare(const CaseFile &file, const CaseFile::Buffer &buffer, const CaseFile::Expectation &expectation,
-                   const char *got, unsigned char poison) {
+Comparison compare(const CaseFile &file, const CaseFile::Buffer &buffer,
+                   const CaseFile::Expectation &expectation, const char *got, unsigned char poison) {
   Comparison result;
   const char *expected = file.at(expectation.expected);
   const size_t size = elementBytes(buffer.type), count = buffer.bytes / size;
@@ -201,17 +202,19 @@ Comparison compare(const CaseFile &file, const CaseFile::Buffer &buffer, const C
           fail(format("element %zu of %zu was written and is none of the kernel's: %.9g", i, count, g));
       continue;
     }
-    double difference = std::fabs(g - e), allowed = expectation.elementTolerance * (std::fabs(e) + typical + 1e-30);
+    double difference = std::fabs(g - e),
+           allowed = expectation.elementTolerance * (std::fabs(e) + typical + 1e-30);
     squares += difference * difference;
     if (!(difference <= allowed))
       fail(format("element %zu of %zu is %.9g, expected %.9g +- %.3g", i, count, g, e, allowed));
     if (allowed > 0)
       result.share = std::max(result.share, difference / allowed);
   }
-  const double norm = std::sqrt(squares), limit = expectation.tolerance * (std::sqrt(expectedSquares) + 1e-30);
+  const double norm = std::sqrt(squares),
+               limit = expectation.tolerance * (std::sqrt(expectedSquares) + 1e-30);
   if (!(norm <= limit))
-    fail(format("differs by %.3g of its norm, expected at most %.3g", norm / std::sqrt(expectedSquares + 1e-300),
-                expectation.tolerance));
+    fail(format("differs by %.3g of its norm, expected at most %.3g",
+                norm / std::sqrt(expectedSquares + 1e-300), expectation.tolerance));
   if (limit > 0)
     result.share = std::max(result.share, norm / limit);
   return result;

@@ -93,8 +93,8 @@ struct Comparison {
   double share = 0;    ///< of what is allowed, the larger of the two measures
   std::string problem; ///< the first element that is wrong, or the norm
 };
-Comparison compare(const CaseFile &file, const CaseFile::Buffer &buffer, const CaseFile::Expectation &expectation,
-                   const char *got, unsigned char poison);
+Comparison compare(const CaseFile &file, const CaseFile::Buffer &buffer,
+                   const CaseFile::Expectation &expectation, const char *got, unsigned char poison);
 
 } // namespace txc::test
 

@@ -71,7 +71,8 @@ public:
     cuda::Result result =
         driver.moduleLoadDataEx(&module, file.at(file.images[index].offset), 2, options, values);
     if (result != cuda::kSuccess)
-      return check(result, format("loading image %zu for %s on %s ", index, file.target.c_str(), name.c_str()) + log);
+      return check(result,
+                   format("loading image %zu for %s on %s ", index, file.target.c_str(), name.c_str()) + log);
     modules[index] = module;
     return module;
   }
@@ -166,12 +167,16 @@ public:
     return pieces[piece];
   }
 
-  Status toGpu() { return copy([&](cuda::Address to, char *from, size_t bytes) {
+  Status toGpu() {
+    return copy([&](cuda::Address to, char *from, size_t bytes) {
       return gpu.driver.memcpyHtoDAsync(to, from, bytes, gpu.stream);
-    }); }
-  Status toHost() { return copy([&](cuda::Address from, char *to, size_t bytes) {
+    });
+  }
+  Status toHost() {
+    return copy([&](cuda::Address from, char *to, size_t bytes) {
       return gpu.driver.memcpyDtoHAsync(to, from, bytes, gpu.stream);
-    }); }
+    });
+  }
 
   Bytes host;
   std::vector<size_t> offsets, sizes; ///< size 0: shares another's place
@@ -224,9 +229,10 @@ Status launch(Gpu &gpu, cuda::Module module, const CaseFile::Case &c, const Case
     int swizzle = map.swizzle == 128 ? 3 : map.swizzle == 64 ? 2 : map.swizzle == 32 ? 1 : 0;
     cuda::Result result = gpu.driver.tensorMapEncodeTiled(
         &maps[i], dtypes[std::min<uint32_t>(map.dtype, 2)], map.rank,
-        reinterpret_cast<void *>(addresses[map.argument] + map.offset), map.dims, map.strides + 1, map.box, ones, 0,
-        swizzle, cuda::kMapPromotion256, 0);
-    if (Status status = gpu.check(result, format("describing tiles of argument %u", map.argument)); !status.ok())
+        reinterpret_cast<void *>(addresses[map.argument] + map.offset), map.dims, map.strides + 1, map.box,
+        ones, 0, swizzle, cuda::kMapPromotion256, 0);
+    if (Status status = gpu.check(result, format("describing tiles of argument %u", map.argument));
+        !status.ok())
       return status;
     parameters.push_back(&maps[i]);
   }
@@ -279,7 +285,8 @@ std::string findStray(const CaseFile::Case &c, const Memory &memory, const Bytes
       return format("input %zu was written at byte %zu", i, byte - memory.offsets[i]);
   for (size_t i = memory.offsets.size(); i-- > 0;)
     if (memory.sizes[i] > 0 && byte >= memory.offsets[i])
-      return format("written %zu bytes behind %s %zu of %zu bytes", byte - memory.offsets[i] - memory.sizes[i],
+      return format("written %zu bytes behind %s %zu of %zu bytes",
+                    byte - memory.offsets[i] - memory.sizes[i],
                     i < c.buffers.size() ? "buffer" : "workspace of argument", i, memory.sizes[i]);
   return format("written %zu bytes before the first buffer", memory.offsets[0] - byte);
 }
@@ -299,7 +306,8 @@ Result<Outcome> run(Gpu &gpu, const CaseFile &file, const CaseFile::Case &c, Mem
     for (size_t i = 0; i < c.buffers.size(); ++i)
       if (c.buffers[i].given || c.buffers[i].random) {
         Bytes contents = file.contents(c.buffers[i]);
-        std::copy(contents.begin(), contents.end(), memory.host.begin() + static_cast<long>(memory.offsets[i]));
+        std::copy(contents.begin(), contents.end(),
+                  memory.host.begin() + static_cast<long>(memory.offsets[i]));
       }
     Bytes before = memory.host;
     if (Status status = memory.toGpu(); !status.ok())
@@ -337,8 +345,9 @@ Result<Outcome> run(Gpu &gpu, const CaseFile &file, const CaseFile::Case &c, Mem
 Result<Arguments> parse(int argc, char **argv) {
   Arguments arguments;
   auto usage = [](const std::string &what) {
-    return Status::usage(what + "\nusage: run-cases FILE [--device=N] [--filter=REGEX] [--per-group=N] [--apart] "
-                                "[--verbose]");
+    return Status::usage(what +
+                         "\nusage: run-cases FILE [--device=N] [--filter=REGEX] [--per-group=N] [--apart] "
+                         "[--verbose]");
   };
   for (int i = 1; i < argc; ++i) {
     std::string_view text = argv[i];
@@ -401,7 +410,8 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < file->cases.size(); ++i) {
     const CaseFile::Case &c = file->cases[i];
     const std::string name = c.group + " " + c.name;
-    if (std::regex_search(name, filter) && (arguments->perGroup <= 0 || taken[c.group]++ < arguments->perGroup)) {
+    if (std::regex_search(name, filter) &&
+        (arguments->perGroup <= 0 || taken[c.group]++ < arguments->perGroup)) {
       Result<Outcome> outcome = run(**gpu, *file, c, memory, arguments->apart);
       if (!outcome.ok()) {
         // After a kernel has failed the process cannot use the GPU.
@@ -414,8 +424,9 @@ int main(int argc, char **argv) {
       if (!outcome->problem.empty())
         ++failed, ++groupFailed;
       if (!outcome->problem.empty() || arguments->verbose)
-        std::printf("%s %s: %s (at most %.2f of what is allowed)\n", outcome->problem.empty() ? "ok    " : "FAILED",
-                    name.c_str(), outcome->problem.c_str(), outcome->share);
+        std::printf("%s %s: %s (at most %.2f of what is allowed)\n",
+                    outcome->problem.empty() ? "ok    " : "FAILED", name.c_str(), outcome->problem.c_str(),
+                    outcome->share);
     }
     if (i + 1 == file->cases.size() || file->cases[i + 1].group != c.group) {
       if (groupRan)
@@ -426,7 +437,8 @@ int main(int argc, char **argv) {
     }
     std::fflush(stdout);
   }
-  std::printf("%zu cases for %s on %s, %zu failed\n", ran, file->target.c_str(), (*gpu)->name.c_str(), failed);
+  std::printf("%zu cases for %s on %s, %zu failed\n", ran, file->target.c_str(), (*gpu)->name.c_str(),
+              failed);
   if (ran == 0)
     std::fprintf(stderr, "error: no case matches --filter=%s\n", arguments->filter.c_str());
   return failed > 0 || ran == 0;

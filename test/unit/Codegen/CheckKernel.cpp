@@ -111,8 +111,8 @@ Filling fillingOf(BlockArgument argument) {
   if (type.getElementType().isInteger(32)) {
     filling.kind = Filling::Whole;
     filling.ignores = type.getRank() > 0 && llvm::none_of(argument.getUsers(), [](Operation *op) {
-      return isa<tx::EmbeddingOp, tx::EmbeddingVjpOp>(op);
-    });
+                        return isa<tx::EmbeddingOp, tx::EmbeddingVjpOp>(op);
+                      });
   }
   return filling;
 }
@@ -138,7 +138,8 @@ bool roundsOnTheWay(Block &block) {
   for (Operation &op : block)
     for (Value operand : op.getOperands())
       if (auto type = dyn_cast<RankedTensorType>(operand.getType());
-          type && !op.hasTrait<OpTrait::IsTerminator>() && operand.getDefiningOp() && type.getElementType().isBF16())
+          type && !op.hasTrait<OpTrait::IsTerminator>() && operand.getDefiningOp() &&
+          type.getElementType().isBF16())
         return true;
   return false;
 }
@@ -225,7 +226,9 @@ KernelCase makeCase(const std::string &text, const Sizes &sizes, double toleranc
     made.buffers.push_back({type, Bytes(count * (type == CaseBuffer::BF16 ? 2 : 4))});
     auto inplace = parsed.kernel.getInplace();
     made.shares.push_back(i < inplace.size() ? inplace[i] : -1);
-    made.results.push_back({std::move(expected[i]), type == CaseBuffer::BF16 ? 4e-3 : rounds ? 2e-3 : tolerance});
+    made.results.push_back({std::move(expected[i]), type == CaseBuffer::BF16 ? 4e-3
+                                                    : rounds                 ? 2e-3
+                                                                             : tolerance});
   }
   return made;
 }

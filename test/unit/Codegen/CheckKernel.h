@@ -26,7 +26,8 @@ KernelCase makeCase(const std::string &text, const Sizes &sizes, double toleranc
                     const std::map<unsigned, Doubles> &given = {});
 
 /// Checks that case; for a GPU, unless told otherwise, also in bf16.
-void checkKernel(const std::string &text, const Sizes &sizes, double tolerance = 3e-6, bool alsoInBf16 = true);
+void checkKernel(const std::string &text, const Sizes &sizes, double tolerance = 3e-6,
+                 bool alsoInBf16 = true);
 
 /// Whether tx.rope takes bf16 heads of this size: pairs that are 4 elements apart or
 /// lie in groups of 4.

@@ -2,10 +2,10 @@
 
 #include "GpuCaseWriter.h"
 
-#include "gtest/gtest.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Support/xxhash.h"
+#include "gtest/gtest.h"
 
 #include <cmath>
 #include <regex>
@@ -67,7 +67,9 @@ static json::Object phaseOf(step::GeometryAttr geometry) {
   for (Attribute attribute : geometry.getMaps()) {
     auto map = cast<step::TensorMapAttr>(attribute);
     maps.push_back(json::Object{{"argument", map.getArgument()},
-                                {"dtype", map.getElement().isBF16() ? 1 : map.getElement().isF32() ? 0 : 2},
+                                {"dtype", map.getElement().isBF16()  ? 1
+                                          : map.getElement().isF32() ? 0
+                                                                     : 2},
                                 {"offset", map.getOffset()},
                                 {"swizzle", map.getSwizzle()},
                                 {"dims", numbers(map.getDims())},
@@ -152,12 +154,10 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
     for (auto [b, buffer] : llvm::enumerate(c.buffers)) {
       json::Object made{{"type", typeNames[buffer.type]}, {"bytes", int64_t(buffer.data.size())}};
       if (b < numInputs && buffer.filling)
-        made["fill"] = json::Object{{"kind", buffer.filling->kind},
-                                    {"seed", int64_t(buffer.filling->seed)},
-                                    {"scale", buffer.filling->scale},
-                                    {"limit", buffer.filling->limit},
-                                    {"ignores", buffer.filling->ignores},
-                                    {"ignored", buffer.filling->ignored}};
+        made["fill"] =
+            json::Object{{"kind", buffer.filling->kind},       {"seed", int64_t(buffer.filling->seed)},
+                         {"scale", buffer.filling->scale},     {"limit", buffer.filling->limit},
+                         {"ignores", buffer.filling->ignores}, {"ignored", buffer.filling->ignored}};
       else if (b < numInputs)
         made["data"] = append(buffer.data);
       if (c.shares[b] >= 0)
@@ -167,11 +167,10 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
     for (auto [r, result] : llvm::enumerate(c.results)) {
       CaseBuffer::Type type = c.buffers[numInputs + r].type;
       auto [whole, element] = tolerances(result, type);
-      results.push_back(json::Object{
-          {"expected", append(toBytes(result.expected, type))},
-          {"tolerance", whole},
-          {"element_tolerance", element},
-          {"each_alone", result.eachAlone}});
+      results.push_back(json::Object{{"expected", append(toBytes(result.expected, type))},
+                                     {"tolerance", whole},
+                                     {"element_tolerance", element},
+                                     {"each_alone", result.eachAlone}});
     }
     std::vector<int64_t> arguments(c.arguments.begin(), c.arguments.end());
     for (int64_t b = 0; c.arguments.empty() && b < int64_t(c.buffers.size()); ++b)
@@ -194,8 +193,8 @@ std::string GpuCaseWriter::write(const std::string &path) {
   if (failure)
     return path + ": " + failure.message();
   std::string header;
-  llvm::raw_string_ostream(header)
-      << json::Value(json::Object{{"target", target}, {"images", std::move(images)}, {"cases", std::move(cases)}});
+  llvm::raw_string_ostream(header) << json::Value(
+      json::Object{{"target", target}, {"images", std::move(images)}, {"cases", std::move(cases)}});
   header.resize((header.size() + 63) / 64 * 64, ' ');
   uint64_t length = header.size();
   file << "TXCCASE1";

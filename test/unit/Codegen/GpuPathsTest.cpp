@@ -26,9 +26,9 @@ namespace {
 /// Widths of a warp's rows, a block's, and of those that do not fit into registers:
 /// lanes of 8, 4, 2 and 1 elements; few rows, so that blocks are not full.
 const Sizes widths[] = {
-    {{"B", 1}, {"T", 5}, {"N", 3}},      {{"B", 1}, {"T", 3}, {"N", 1020}},  {{"B", 1}, {"T", 7}, {"N", 1024}},
-    {{"B", 1}, {"T", 2}, {"N", 1032}},   {{"B", 2}, {"T", 3}, {"N", 1333}},  {{"B", 1}, {"T", 2}, {"N", 4096}},
-    {{"B", 1}, {"T", 3}, {"N", 8192}},   {{"B", 1}, {"T", 2}, {"N", 16390}}, {{"B", 1}, {"T", 1}, {"N", 70000}},
+    {{"B", 1}, {"T", 5}, {"N", 3}},    {{"B", 1}, {"T", 3}, {"N", 1020}},  {{"B", 1}, {"T", 7}, {"N", 1024}},
+    {{"B", 1}, {"T", 2}, {"N", 1032}}, {{"B", 2}, {"T", 3}, {"N", 1333}},  {{"B", 1}, {"T", 2}, {"N", 4096}},
+    {{"B", 1}, {"T", 3}, {"N", 8192}}, {{"B", 1}, {"T", 2}, {"N", 16390}}, {{"B", 1}, {"T", 1}, {"N", 70000}},
 };
 
 void checkAtWidths(const std::string &text, double tolerance = 3e-6) {
@@ -256,26 +256,31 @@ struct AttentionSize {
 
 void checkAttention(const AttentionSize &s) {
   std::string type = s.f32 ? "f32" : "bf16", hyper = s.dropout > 0 ? ", %h: !tx.hyper" : "";
-  std::string use = std::string(s.dropout > 0 ? ", hyper %h" : "") + " heads $H kv_heads $K" +
-                    (s.dropout > 0 ? " {dropout = " + std::to_string(s.dropout) + " : f64, site = 65539 : i32}" : "");
+  std::string use =
+      std::string(s.dropout > 0 ? ", hyper %h" : "") + " heads $H kv_heads $K" +
+      (s.dropout > 0 ? " {dropout = " + std::to_string(s.dropout) + " : f64, site = 65539 : i32}" : "");
   auto fill = [&](std::string text) {
     for (size_t at; (at = text.find("TYPE")) != std::string::npos;)
       text.replace(at, 4, type);
     return text;
   };
-  Sizes sizes = {{"B", s.batch}, {"T", s.length}, {"H", s.heads}, {"K", s.kvHeads},
-                 {"P", (s.heads + 2 * s.kvHeads) * s.dim}, {"O", s.heads * s.dim}};
-  std::string name = "B" + std::to_string(s.batch) + " T" + std::to_string(s.length) + " H" + std::to_string(s.heads) +
-                     "/" + std::to_string(s.kvHeads) + " D" + std::to_string(s.dim) +
-                     (s.dropout > 0 ? " dropout" : "") + " " + type;
+  Sizes sizes = {{"B", s.batch},
+                 {"T", s.length},
+                 {"H", s.heads},
+                 {"K", s.kvHeads},
+                 {"P", (s.heads + 2 * s.kvHeads) * s.dim},
+                 {"O", s.heads * s.dim}};
+  std::string name = "B" + std::to_string(s.batch) + " T" + std::to_string(s.length) + " H" +
+                     std::to_string(s.heads) + "/" + std::to_string(s.kvHeads) + " D" +
+                     std::to_string(s.dim) + (s.dropout > 0 ? " dropout" : "") + " " + type;
   // Probabilities meet the tensor cores as bf16; log-sums stay f32.
   double tolerance = s.f32 ? 1e-5 : 8e-3;
-  KernelCase forward = makeCase(
-      fill("step.kernel @k \"attention\" inplace [-1, -1] {\n^bb0(%q: tensor<$Bx$Tx$PxTYPE>" + hyper +
-           "):\n%o, %l = tx.attention %q" + use +
-           " : tensor<$Bx$Tx$PxTYPE> -> tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n"
-           "tx.yield %o, %l : tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n}"),
-      sizes, tolerance);
+  KernelCase forward =
+      makeCase(fill("step.kernel @k \"attention\" inplace [-1, -1] {\n^bb0(%q: tensor<$Bx$Tx$PxTYPE>" +
+                    hyper + "):\n%o, %l = tx.attention %q" + use +
+                    " : tensor<$Bx$Tx$PxTYPE> -> tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n"
+                    "tx.yield %o, %l : tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n}"),
+               sizes, tolerance);
   if (testing::Test::HasFailure())
     return;
   forward.name = "forward " + name;
@@ -285,13 +290,14 @@ void checkAttention(const AttentionSize &s) {
                                        {2, forward.results[0].expected},
                                        {3, forward.results[1].expected}};
   checkCase(std::move(forward));
-  KernelCase backward = makeCase(
-      fill("step.kernel @k \"attention\" inplace [-1] {\n^bb0(%g: tensor<$Bx$Tx$OxTYPE>, %q: tensor<$Bx$Tx$PxTYPE>, "
-           "%o: tensor<$Bx$Tx$OxTYPE>, %l: tensor<$Bx$Hx$Txf32>" +
-           hyper + "):\n%d = tx.attention_vjp %g, %q, %o, %l" + use +
-           " : tensor<$Bx$Tx$PxTYPE>, tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n"
-           "tx.yield %d : tensor<$Bx$Tx$PxTYPE>\n}"),
-      sizes, tolerance, given);
+  KernelCase backward =
+      makeCase(fill("step.kernel @k \"attention\" inplace [-1] {\n^bb0(%g: tensor<$Bx$Tx$OxTYPE>, %q: "
+                    "tensor<$Bx$Tx$PxTYPE>, "
+                    "%o: tensor<$Bx$Tx$OxTYPE>, %l: tensor<$Bx$Hx$Txf32>" +
+                    hyper + "):\n%d = tx.attention_vjp %g, %q, %o, %l" + use +
+                    " : tensor<$Bx$Tx$PxTYPE>, tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n"
+                    "tx.yield %d : tensor<$Bx$Tx$PxTYPE>\n}"),
+               sizes, tolerance, given);
   backward.name = "backward " + name;
   backward.results[0].tolerance = tolerance;
   checkCase(std::move(backward));
@@ -302,9 +308,15 @@ void checkAttention(const AttentionSize &s) {
 // Both head sizes of the tensor cores, one, several and partly filled tiles of 128.
 TEST(GpuAttention, TensorCores) {
   FOR_GPUS_ONLY();
-  for (const AttentionSize &s :
-       {AttentionSize{1, 1, 2, 2, 64}, {2, 127, 2, 2, 64}, {1, 128, 3, 3, 64}, {2, 129, 2, 2, 64}, {1, 300, 2, 2, 64},
-        {1, 1, 1, 1, 128}, {2, 100, 2, 2, 128}, {1, 257, 2, 2, 128}, {1, 384, 1, 1, 128}})
+  for (const AttentionSize &s : {AttentionSize{1, 1, 2, 2, 64},
+                                 {2, 127, 2, 2, 64},
+                                 {1, 128, 3, 3, 64},
+                                 {2, 129, 2, 2, 64},
+                                 {1, 300, 2, 2, 64},
+                                 {1, 1, 1, 1, 128},
+                                 {2, 100, 2, 2, 128},
+                                 {1, 257, 2, 2, 128},
+                                 {1, 384, 1, 1, 128}})
     checkAttention(s);
 }
 
@@ -322,15 +334,20 @@ TEST(GpuAttention, PaddedHeads) {
 
 TEST(GpuAttention, Dropout) {
   FOR_GPUS_ONLY();
-  for (const AttentionSize &s : {AttentionSize{2, 130, 4, 2, 64, 0.1}, {1, 140, 2, 2, 128, 0.2}, {1, 70, 2, 1, 96, 0.5}})
+  for (const AttentionSize &s :
+       {AttentionSize{2, 130, 4, 2, 64, 0.1}, {1, 140, 2, 2, 128, 0.2}, {1, 70, 2, 1, 96, 0.5}})
     checkAttention(s);
 }
 
 // f32, heads beyond 128, heads that are no multiple of 8: without tensor cores.
 TEST(GpuAttention, Plain) {
   FOR_GPUS_ONLY();
-  for (const AttentionSize &s : {AttentionSize{2, 70, 4, 2, 64, 0, true}, {1, 45, 2, 2, 80, 0.3, true},
-                                 {2, 33, 3, 1, 20, 0, true}, {1, 40, 2, 1, 256}, {1, 33, 2, 1, 256, 0.25, true},
-                                 {1, 50, 2, 1, 36}, {1, 1, 1, 1, 2, 0, true}})
+  for (const AttentionSize &s : {AttentionSize{2, 70, 4, 2, 64, 0, true},
+                                 {1, 45, 2, 2, 80, 0.3, true},
+                                 {2, 33, 3, 1, 20, 0, true},
+                                 {1, 40, 2, 1, 256},
+                                 {1, 33, 2, 1, 256, 0.25, true},
+                                 {1, 50, 2, 1, 36},
+                                 {1, 1, 1, 1, 2, 0, true}})
     checkAttention(s);
 }

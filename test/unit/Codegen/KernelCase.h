@@ -15,7 +15,7 @@ namespace txc::test {
 struct CaseBuffer {
   enum Type { F32, BF16, I32, Raw };
   Type type;
-  Bytes data; ///< before the kernel runs; of a result only the size counts
+  Bytes data;                                    ///< before the kernel runs; of a result only the size counts
   std::optional<Filling> filling = std::nullopt; ///< what `data` was made with, if it is random
   int64_t count() const { return data.size() / (type == BF16 ? 2 : type == Raw ? 1 : 4); }
 };
@@ -27,8 +27,8 @@ struct CaseResult {
 };
 
 struct KernelCase {
-  std::string name; ///< sizes, e.g. "B2 N45 T67 bf16"
-  std::string text; ///< step.kernel @k, perhaps with others before it
+  std::string name;                ///< sizes, e.g. "B2 N45 T67 bf16"
+  std::string text;                ///< step.kernel @k, perhaps with others before it
   std::vector<CaseBuffer> buffers; ///< inputs, then results
   std::vector<int> shares;         ///< the buffer whose place buffer i takes, or -1
   std::vector<CaseResult> results; ///< of the last buffers

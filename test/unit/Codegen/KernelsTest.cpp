@@ -158,7 +158,9 @@ struct FlatArena {
 };
 
 /// Three parameters, the first of several blocks of every target.
-const FlatArena three = {{{0, 40050, true, FlatArena::Normal}, {40064, 7, false, FlatArena::Ones}, {40080, 100, false, FlatArena::Zeros}},
+const FlatArena three = {{{0, 40050, true, FlatArena::Normal},
+                          {40064, 7, false, FlatArena::Ones},
+                          {40080, 100, false, FlatArena::Zeros}},
                          40192};
 /// Sizes around those of a GPU's pieces, and more parameters than a warp has lanes.
 FlatArena many() {
@@ -245,8 +247,8 @@ void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limi
 
 void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
   txc_hyper h = testHyper();
-  CaseBuffer values = arena.random(1, 1), gradients = arena.random(0.1, 2), firstMoments = arena.random(0.1, 3),
-             secondMoments = arena.random(0.1, 4, Filling::Positive);
+  CaseBuffer values = arena.random(1, 1), gradients = arena.random(0.1, 2),
+             firstMoments = arena.random(0.1, 3), secondMoments = arena.random(0.1, 4, Filling::Positive);
   float clip = 0.75f;
   Doubles newW = valuesIn(values), newG = valuesIn(gradients), newM = valuesIn(firstMoments),
           newV = valuesIn(secondMoments), copy(arena.total, NAN);
@@ -256,8 +258,8 @@ void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
     newV[e] = h.beta2 * newV[e] + (1 - double(h.beta2)) * grad * grad;
     if (s.decays)
       newW[e] -= double(h.learning_rate) * h.weight_decay * newW[e];
-    newW[e] -=
-        h.learning_rate * (newM[e] / h.bias_correction1) / (std::sqrt(newV[e] / h.bias_correction2) + h.epsilon);
+    newW[e] -= h.learning_rate * (newM[e] / h.bias_correction1) /
+               (std::sqrt(newV[e] / h.bias_correction2) + h.epsilon);
     newG[e] = 0;
     copy[e] = newW[e];
   });
@@ -301,7 +303,8 @@ TEST(Flat, AdamW) {
 TEST(Flat, ComputeCopies) {
   if (!CaseSink::current)
     GTEST_SKIP() << "the CPU target keeps no copies";
-  for (const auto &[name, arena] : {std::pair<std::string, FlatArena>{"three parameters", three}, {"many parameters", many()}}) {
+  for (const auto &[name, arena] :
+       {std::pair<std::string, FlatArena>{"three parameters", three}, {"many parameters", many()}}) {
     checkInit(arena, "init, " + name, true);
     checkAdamW(arena, "adamw, " + name, true);
   }

@@ -32,7 +32,8 @@ int main(int argc, char **argv) {
     } else if (std::strncmp(argv[i], "--target=", 9) == 0) {
       target = argv[i] + 9;
     } else {
-      std::fprintf(stderr, "unknown argument %s; expected --export-gpu-cases=FILE or --target=ARCH\n", argv[i]);
+      std::fprintf(stderr, "unknown argument %s; expected --export-gpu-cases=FILE or --target=ARCH\n",
+                   argv[i]);
       return 2;
     }
   }
