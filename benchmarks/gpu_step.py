@@ -174,7 +174,6 @@ def run_group(names, args, work, cache, results):
     peers = {}
     # What the peer computes is what the step's log says; this also loads files once.
     for name in names:
-        ours[name].time_first_step()
         records, _ = ours[name].run(1)
         if not args.no_peer:
             peers[name] = Peer(next(r for r in records if r["event"] == "start")["config"], work, name, args.peer)
