@@ -34,7 +34,7 @@ struct OwnOption {
 };
 const OwnOption ownOptions[] = {
     {"output", "o", "FILE", "Where to write; - is standard output.", "step.so", true, false},
-    {"target", "", "auto|cpu|sm_80|sm_86|sm_89|sm_90a", "What step.so runs on; auto is this machine's best.",
+    {"target", "", "auto|cpu|sm_80|sm_86|sm_89|sm_90|sm_90a", "What step.so runs on; auto is this machine's best.",
      "auto", true, true},
     {"cpu", "", "x86-64-v3|x86-64-v4", "Level of the CPU.", "this machine's", true, true},
     {"emit", "", "STAGE", "Stop after this stage and write its program.", "link: step.so", true, false},

@@ -118,7 +118,7 @@ step.program @p {
     %d = tx.attention_vjp %g, %q, %o, %l, hyper %h heads 2 kv_heads 2 {dropout = 0.1 : f64, site = 65539 : i32} : tensor<2x300x384xbf16>, tensor<2x300x128xbf16>, tensor<2x2x300xf32>
     tx.yield %d : tensor<2x300x384xbf16>
   }
-  // No tensor cores: f32, wide heads.
+  // f32: no tensor cores.
   // CHECK: step.kernel @f32 {{.*}}"f32_p0" {{.*}} spills 0
   step.kernel @f32 "attention" inplace [-1, -1] {
   ^bb0(%q: tensor<2x300x256xf32>, %h: !tx.hyper):
@@ -131,7 +131,8 @@ step.program @p {
     %d = tx.attention_vjp %g, %q, %o, %l, hyper %h heads 2 kv_heads 1 {dropout = 0.1 : f64, site = 65539 : i32} : tensor<2x300x256xf32>, tensor<2x300x128xf32>, tensor<2x2x300xf32>
     tx.yield %d : tensor<2x300x256xf32>
   }
-  // CHECK: step.kernel @d256 {{.*}}"d256_p0" {{.*}} spills 0
+  // Heads beyond 128 elements: the tensor cores of all GPUs from sm_80 on.
+  // CHECK: step.kernel @d256 {{.*}}"d256_p0" grid[20, 1, 1] block[128, 1, 1] {{.*}} spills 0
   step.kernel @d256 "attention" inplace [-1, -1] {
   ^bb0(%q: tensor<2x300x1024xbf16>):
     %o, %l = tx.attention %q heads 2 kv_heads 1 : tensor<2x300x1024xbf16> -> tensor<2x300x512xbf16>, tensor<2x2x300xf32>

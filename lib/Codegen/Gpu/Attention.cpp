@@ -54,10 +54,11 @@ Attention::Attention(tx::AttentionVjpOp op, const KernelBody &body)
   workspace = body.workspaceArgument(0);
 }
 
-bool usesTensorCores(const Attention &attention, const GpuTarget &target) {
-  // The copy engine wants rows of whole 16 bytes.
-  return target.hasWgmma && attention.element.isBF16() && attention.headDim <= 128 &&
-         attention.headDim % 8 == 0;
+AttentionPath choosePath(const Attention &attention, const GpuTarget &target) {
+  // Copies want rows of whole 16 bytes.
+  if (!attention.element.isBF16() || attention.headDim % 8)
+    return AttentionPath::Plain;
+  return target.hasWgmma && attention.headDim <= 128 ? AttentionPath::Hopper : AttentionPath::Ampere;
 }
 
 step::TensorMapAttr Attention::map(unsigned argument, int64_t mapHeads, int64_t rows) const {
@@ -84,6 +85,20 @@ Schedule::Place Schedule::decode(Words &h, Int number) const {
     size = h.select(left.ult(size), left, size);
   }
   return {within / size, firstHead + within % size};
+}
+
+//===-- Rows ---------------------------------------------------------------===//
+
+Value dotAcross(Words &h, ArrayRef<Int> x, ArrayRef<Int> y, int64_t lanes) {
+  Value sum = h.b.f32(0);
+  for (auto [xPair, yPair] : llvm::zip_equal(x, y)) {
+    auto [xLow, xHigh] = h.unpackBf16(xPair);
+    auto [yLow, yHigh] = h.unpackBf16(yPair);
+    sum = h.b.fma(xHigh, yHigh, h.b.fma(xLow, yLow, sum));
+  }
+  for (int64_t i = 1; i < lanes; i *= 2)
+    sum = h.add(sum, h.shuffleXor(sum, i));
+  return sum;
 }
 
 //===-- Scores in registers ------------------------------------------------===//
@@ -231,8 +246,14 @@ FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &t
     Attention attention(op, body);
     if (failed(check(op, attention)))
       return failure();
-    return usesTensorCores(attention, target) ? describeForward(attention, target)
-                                              : describePlainForward(attention);
+    switch (choosePath(attention, target)) {
+    case AttentionPath::Hopper:
+      return describeForward(attention, target);
+    case AttentionPath::Ampere:
+      return describeAmpereForward(attention, target);
+    case AttentionPath::Plain:
+      return describePlainForward(attention);
+    }
   }
   auto op = body.only<tx::AttentionVjpOp>();
   if (!op)
@@ -243,19 +264,33 @@ FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &t
   Attention attention(op, body);
   if (failed(check(op, attention)))
     return failure();
-  return usesTensorCores(attention, target) ? describeBackward(attention, target)
-                                            : describePlainBackward(attention);
+  switch (choosePath(attention, target)) {
+  case AttentionPath::Hopper:
+    return describeBackward(attention, target);
+  case AttentionPath::Ampere:
+    return describeAmpereBackward(attention, target);
+  case AttentionPath::Plain:
+    return describePlainBackward(attention);
+  }
+  llvm_unreachable("all paths are above");
+}
+
+static void emitPhase(GpuBuilder &b, const Attention &attention, bool forward, int64_t phase) {
+  switch (choosePath(attention, b.target)) {
+  case AttentionPath::Hopper:
+    return forward ? emitForward(b, attention) : emitBackward(b, attention, phase);
+  case AttentionPath::Ampere:
+    return forward ? emitAmpereForward(b, attention) : emitAmpereBackward(b, attention, phase);
+  case AttentionPath::Plain:
+    return forward ? emitPlainForward(b, attention) : emitPlainBackward(b, attention, phase);
+  }
 }
 
 LogicalResult emitAttention(GpuBuilder &b, const KernelBody &body, int64_t phase) {
-  if (auto op = body.only<tx::AttentionOp>()) {
-    Attention attention(op, body);
-    usesTensorCores(attention, b.target) ? emitForward(b, attention) : emitPlainForward(b, attention);
-  } else {
-    Attention attention(body.only<tx::AttentionVjpOp>(), body);
-    usesTensorCores(attention, b.target) ? emitBackward(b, attention, phase)
-                                         : emitPlainBackward(b, attention, phase);
-  }
+  if (auto op = body.only<tx::AttentionOp>())
+    emitPhase(b, Attention(op, body), /*forward=*/true, phase);
+  else
+    emitPhase(b, Attention(body.only<tx::AttentionVjpOp>(), body), /*forward=*/false, phase);
   b.finish();
   return success();
 }

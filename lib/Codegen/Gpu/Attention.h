@@ -1,8 +1,9 @@
 //===- Attention.h - What the attention kernels of a GPU share -------------===//
 //
-// bf16 on sm_90a with a head of at most 128 elements, a multiple of 8, goes to
-// the tensor cores (AttentionForward.cpp, AttentionBackward.cpp), everything
-// else to AttentionPlain.cpp, which is slower and takes any head up to 256.
+// bf16 with a head of a multiple of 8 elements goes to the tensor cores: to those
+// of sm_90a (AttentionForward.cpp, AttentionBackward.cpp) if the head has at most
+// 128, else to what all GPUs from sm_80 on have (AttentionAmpere.cpp). Everything
+// else goes to AttentionPlain.cpp, which is slower and takes any head up to 256.
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_CODEGEN_GPU_ATTENTION_H
@@ -52,7 +53,8 @@ private:
   step::TensorMapAttr map(unsigned argument, int64_t mapHeads, int64_t rows) const;
 };
 
-bool usesTensorCores(const Attention &attention, const GpuTarget &target);
+enum class AttentionPath { Hopper, Ampere, Plain };
+AttentionPath choosePath(const Attention &attention, const GpuTarget &target);
 
 /// The order in which persistent blocks take tiles: `perHead` tiles of each of
 /// `heads` heads, heads in groups of `groupSize` whose operands stay in L2
@@ -65,6 +67,10 @@ struct Schedule {
   };
   Place decode(Words &h, Int number) const;
 };
+
+/// The dot product of two rows of bf16, of which each of `lanes` adjacent lanes has
+/// 16 bytes; all of them get it.
+mlir::Value dotAcross(Words &h, llvm::ArrayRef<Int> x, llvm::ArrayRef<Int> y, int64_t lanes);
 
 /// A tile as products (mma.sync, wgmma) leave it in the registers of a warp: 16
 /// rows, of which a thread has r = lane / 4 (half 0) and r + 8 (half 1), and of
@@ -124,6 +130,10 @@ GpuShape describeForward(const Attention &attention, const GpuTarget &target);
 void emitForward(GpuBuilder &b, const Attention &attention);
 GpuShape describeBackward(const Attention &attention, const GpuTarget &target);
 void emitBackward(GpuBuilder &b, const Attention &attention, int64_t phase);
+GpuShape describeAmpereForward(const Attention &attention, const GpuTarget &target);
+void emitAmpereForward(GpuBuilder &b, const Attention &attention);
+GpuShape describeAmpereBackward(const Attention &attention, const GpuTarget &target);
+void emitAmpereBackward(GpuBuilder &b, const Attention &attention, int64_t phase);
 GpuShape describePlainForward(const Attention &attention);
 void emitPlainForward(GpuBuilder &b, const Attention &attention);
 GpuShape describePlainBackward(const Attention &attention);

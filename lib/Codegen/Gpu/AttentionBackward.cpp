@@ -716,14 +716,7 @@ void emitPrepare(GpuBuilder &b, const Attention &a) {
          h.loadFloatIf(h.at(b.argument(a.lse), batchHead * a.length + position, 4), h.asWord(exists))});
   }
   for (Row &row : rows) {
-    Value sum = b.f32(0);
-    for (int64_t i = 0; i < 4; ++i) {
-      auto [low, high] = h.unpackBf16(row.output[i]);
-      auto [lowGrad, highGrad] = h.unpackBf16(row.grad[i]);
-      sum = b.fma(high, highGrad, b.fma(low, lowGrad, sum));
-    }
-    for (int64_t lanes = 1; lanes < width; lanes *= 2)
-      sum = h.add(sum, h.shuffleXor(sum, lanes));
+    Value sum = dotAcross(h, row.output, row.grad, width);
     b.ifThen(inRow.eq(0), [&] {
       Int to = batchHead * a.paddedLength() + row.position;
       b.create<LLVM::StoreOp>(sum, h.at(b.argument(a.workspace + Delta), to, 4), 4);

@@ -19,6 +19,7 @@ static const GpuTarget targets[] = {
     {"sm_80", "+ptx83", 108, 163 * 1024, false},
     {"sm_86", "+ptx83", 84, 99 * 1024, false},
     {"sm_89", "+ptx83", 144, 99 * 1024, false},
+    {"sm_90", "+ptx83", 132, 227 * 1024, false},
     {"sm_90a", "+ptx83", 132, 227 * 1024, true},
 };
 

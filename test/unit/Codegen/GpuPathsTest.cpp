@@ -339,13 +339,26 @@ TEST(GpuAttention, Dropout) {
     checkAttention(s);
 }
 
-// f32, heads beyond 128, heads that are no multiple of 8: without tensor cores.
+// Heads beyond those of sm_90a's tensor cores: columns in halves, tiles of 64 rows.
+TEST(GpuAttention, WideHeads) {
+  FOR_GPUS_ONLY();
+  for (const AttentionSize &s : {AttentionSize{1, 130, 2, 1, 136},
+                                 {2, 64, 2, 2, 160},
+                                 {1, 65, 4, 2, 192},
+                                 {1, 1, 1, 1, 256},
+                                 {2, 63, 2, 2, 256},
+                                 {1, 200, 4, 1, 256},
+                                 {1, 100, 2, 1, 256, 0.25}})
+    checkAttention(s);
+}
+
+// f32, heads that are no multiple of 8: without tensor cores.
 TEST(GpuAttention, Plain) {
   FOR_GPUS_ONLY();
   for (const AttentionSize &s : {AttentionSize{2, 70, 4, 2, 64, 0, true},
                                  {1, 45, 2, 2, 80, 0.3, true},
                                  {2, 33, 3, 1, 20, 0, true},
-                                 {1, 40, 2, 1, 256},
+                                 {1, 40, 2, 1, 252},
                                  {1, 33, 2, 1, 256, 0.25, true},
                                  {1, 50, 2, 1, 36},
                                  {1, 1, 1, 1, 2, 0, true}})
