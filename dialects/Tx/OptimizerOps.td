@@ -14,13 +14,60 @@ def Tx_GlobalNormOp : Tx_Op<"global_norm", [DeclareOpInterfaceMethods<Tx_BytesOp
         mean, standard deviation (of the population), minimum, maximum
         mean, maximum and minimum over the parameters of each one's norm
 
+    `shard` replaces it by `tx.gradient_sums`, a tx.all_reduce of each result, and
+    `tx.gradient_stats`, once gradients are spread over ranks.
+
     Constraints:
-    * (C1) each symbol names a `tx.param`; none twice; at least one.
+    * (C1) each symbol names a `tx.param` without shards; none twice; at least one.
     * (C2) the result has 9 elements.
   }];
   let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_HyperType:$hyper);
   let results = (outs Tx_F32Tensor:$stats);
   let assemblyFormat = "$params `,` $hyper attr-dict `:` type($stats)";
+  let hasVerifier = 1;
+}
+
+def Tx_GradientSumsOp : Tx_Op<"gradient_sums", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]> {
+  let summary = "This rank's part of the sums that gradient statistics come from";
+  let description = [{
+    Over g = grad * hyper.grad_scale of P parameters: of one with shards the
+    elements of grad_shard that are not padding; of any other all elements of
+    grad on rank 0, and none on other ranks, since all have the same. In f64:
+        sums     = sum over all parameters of sum(g), then for each one sum(g^2)
+        extrema  = min(g), -max(g) over all parameters; infinity for no elements
+    Added over ranks (`extrema` by min), `tx.gradient_stats` reads them.
+
+    Constraints:
+    * (C1) each symbol names a `tx.param`; none twice; at least one.
+    * (C2) `sums` is f64 [1 + P], `extrema` f32 [2].
+  }];
+  let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_HyperType:$hyper);
+  let results = (outs Tx_F32Tensor:$sums, Tx_F32Tensor:$extrema);
+  let assemblyFormat = "$params `,` $hyper attr-dict `:` type($sums) `,` type($extrema)";
+  let hasVerifier = 1;
+}
+
+def Tx_GradientStatsOp : Tx_Op<"gradient_stats", [Pure]> {
+  let summary = "tx.global_norm's result from sums over all ranks";
+  let description = [{
+    With E elements (padding not counted) in the named parameters:
+        norm                = sqrt(the sum of all squares)
+        mean                = sums[0] / E
+        standard deviation  = sqrt(max(0, norm^2 / E - mean^2))
+    and the rest as in `tx.global_norm`.
+
+    Constraints:
+    * (C1) each symbol names a `tx.param`; none twice; at least one.
+    * (C2) the result has 9 elements.
+    * (C3) `sums` is f64 [1 + P], `extrema` f32 [2].
+  }];
+  let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_F32Tensor:$sums, Tx_F32Tensor:$extrema,
+    Tx_HyperType:$hyper);
+  let results = (outs Tx_F32Tensor:$stats);
+  let assemblyFormat = [{
+    $params `,` $sums `,` $extrema `,` $hyper attr-dict
+    `:` type($sums) `,` type($extrema) `->` type($stats)
+  }];
   let hasVerifier = 1;
 }
 
@@ -35,8 +82,10 @@ def Tx_AdamwOp : Tx_Op<"adamw", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]
         w  = w - lr * weight_decay * w           (if the parameter has `decay`)
         w  = w - lr * (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon)
         g  = 0
-    and, with `compute`, the bf16 copy of w. `stats` is the result of `tx.global_norm`. autodiff writes one op for each
-    parameter; `fuse` makes one of all, over the flat parameter arena.
+    and, with `compute`, the bf16 copy of w. `stats` is the result of
+    `tx.global_norm` or `tx.gradient_stats`. Of a parameter with shards, w, m and v
+    are the shard's, g is grad_shard, the copy compute_shard. autodiff writes one op
+    for each parameter; `fuse` makes one of all, over the flat parameter arena.
 
     Constraints:
     * (C1) each symbol names a `tx.param`; none twice; at least one.

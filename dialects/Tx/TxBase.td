@@ -86,7 +86,9 @@ def Tx_State : Tx_Enum<"State", "which tensor of a parameter", [
   I32EnumAttrCase<"Grad", 1, "grad">,
   I32EnumAttrCase<"Moment1", 2, "moment1">,
   I32EnumAttrCase<"Moment2", 3, "moment2">,
-  I32EnumAttrCase<"Compute", 4, "compute">]>;
+  I32EnumAttrCase<"Compute", 4, "compute">,
+  I32EnumAttrCase<"GradShard", 5, "grad_shard">,
+  I32EnumAttrCase<"ComputeShard", 6, "compute_shard">]>;
 def Tx_StateAttr : EnumAttr<Tx_Dialect, Tx_State, "state">;
 
 def Tx_Init : Tx_Enum<"Init", "how a parameter starts", [
@@ -107,6 +109,12 @@ def Tx_RopeLayout : Tx_Enum<"RopeLayout", "which elements of a head form a pair"
   I32EnumAttrCase<"Interleaved", 0, "interleaved">,
   I32EnumAttrCase<"Half", 1, "half">]>;
 def Tx_RopeLayoutAttr : EnumAttr<Tx_Dialect, Tx_RopeLayout, "rope_layout">;
+
+def Tx_Reduction : Tx_Enum<"Reduction", "how ranks combine their tensors", [
+  I32EnumAttrCase<"Sum", 0, "sum">,
+  I32EnumAttrCase<"Min", 1, "min">,
+  I32EnumAttrCase<"Max", 2, "max">]>;
+def Tx_ReductionAttr : EnumAttr<Tx_Dialect, Tx_Reduction, "reduction">;
 
 def Tx_KernelKind : Tx_Enum<"KernelKind", "how a region becomes machine code", [
   I32EnumAttrCase<"RowWise", 0, "row_wise">,

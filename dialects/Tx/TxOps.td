@@ -11,6 +11,7 @@ include "Tx/PointwiseOps.td"
 include "Tx/LossOps.td"
 include "Tx/OptimizerOps.td"
 include "Tx/RowsOps.td"
+include "Tx/CollectiveOps.td"
 include "Tx/KernelOps.td"
 
 #endif // TXC_TX_OPS

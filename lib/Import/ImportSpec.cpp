@@ -103,7 +103,7 @@ Value Importer::weight(const Twine &path, ArrayRef<int64_t> shape, tx::Init init
       builder.setInsertionPointAfter(params.back());
     params.push_back(builder.create<tx::ParamOp>(loc, name, type, init, llvm::APFloat(stddev),
                                                  static_cast<uint32_t>(params.size()),
-                                                 /*decay=*/shape.size() >= 2));
+                                                 /*decay=*/shape.size() >= 2, /*shards=*/IntegerAttr()));
   }
   Value value = builder.create<tx::ReadOp>(loc, type, name, tx::State::Value);
   if (computeType != f32 && shape.size() >= 2)

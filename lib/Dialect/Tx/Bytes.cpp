@@ -55,17 +55,22 @@ uint64_t KernelOp::getBytesWritten() {
   return bytes;
 }
 
-/// Bytes of one tensor of each named parameter.
+/// Bytes of one f32 tensor of each named parameter, on one rank.
 static uint64_t bytesOfParams(Operation *op, ArrayAttr params) {
   uint64_t bytes = 0;
   for (auto name : params.getAsRange<FlatSymbolRefAttr>())
     if (auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, name))
-      bytes += bytesOf(param.getType());
+      bytes += bytesOf(param.getStateType(State::Value));
   return bytes;
 }
 
 uint64_t GlobalNormOp::getBytesRead() { return bytesOfParams(*this, getParams()); }
 uint64_t GlobalNormOp::getBytesWritten() { return bytesOf(getStats().getType()); }
+
+uint64_t GradientSumsOp::getBytesRead() { return bytesOfParams(*this, getParams()); }
+uint64_t GradientSumsOp::getBytesWritten() {
+  return bytesOf(getSums().getType()) + bytesOf(getExtrema().getType());
+}
 
 // Value, gradient and both moments are read and written; the gradient as zero.
 // The bf16 copy is written.

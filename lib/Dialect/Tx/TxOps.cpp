@@ -11,6 +11,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace txc::tx;
@@ -61,25 +62,29 @@ static FailureOr<ParamOp> lookupParam(Operation *op, FlatSymbolRefAttr name, Str
   return param;
 }
 
-static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, Type type,
-                                      bool isCompute = false) {
+/// The tensor of a parameter must be of type `type`.
+static LogicalResult verifyParamValue(Operation *op, FlatSymbolRefAttr name, State state, Type type) {
   FailureOr<ParamOp> param = lookupParam(op, name, "(C1)");
   if (failed(param))
     return failure();
-  if (isCompute ? tensor(param->getType()).getShape() != tensor(type).getShape() : param->getType() != type) {
-    InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name
-                                                << " has type " << param->getType();
-    diag.attachNote(param->getLoc()) << "declared here";
-    return diag;
-  }
-  return success();
+  RankedTensorType expected = param->getStateType(state);
+  bool isWide = state == State::Compute && param->getShards() && type == param->getType();
+  if (expected == type || isWide)
+    return success();
+  InFlightDiagnostic diag = op->emitOpError() << "(C1): has type " << type << " but " << name;
+  if (expected)
+    diag << " has type " << expected;
+  else
+    diag << " has no shards";
+  diag.attachNote(param->getLoc()) << "declared here";
+  return diag;
 }
 
 /// Checks a read or an assignment of type `type`.
 static LogicalResult verifyStateValue(Operation *op, FlatSymbolRefAttr name, State state, Type type) {
   auto cache = SymbolTable::lookupNearestSymbolFrom<CacheOp>(op, name);
   if (!cache)
-    return verifyParamValue(op, name, type, state == State::Compute);
+    return verifyParamValue(op, name, state, type);
   if (state == State::Value && cache.getType() == type)
     return success();
   InFlightDiagnostic diag = op->emitOpError()
@@ -87,6 +92,36 @@ static LogicalResult verifyStateValue(Operation *op, FlatSymbolRefAttr name, Sta
                             << ", but the cache " << name << " has only a value of type " << cache.getType();
   diag.attachNote(cache.getLoc()) << "declared here";
   return diag;
+}
+
+/// Whether `name` is a parameter that ranks share.
+static bool hasShards(Operation *op, FlatSymbolRefAttr name) {
+  auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, name);
+  return param && param.getShards();
+}
+
+/// Whether a list of parameters may name those that ranks share, and others.
+enum class Shards { Any, Required, None };
+
+static LogicalResult verifyParamList(Operation *op, ArrayAttr params, Shards shards) {
+  llvm::StringSet<> seen;
+  for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
+    FailureOr<ParamOp> param = lookupParam(op, name, "(C1)");
+    if (failed(param))
+      return failure();
+    if (!seen.insert(name.getValue()).second)
+      return op->emitOpError() << "(C1): " << name << " is named twice";
+    bool isShared = param->getShards().has_value();
+    if (shards != Shards::Any && isShared != (shards == Shards::Required)) {
+      InFlightDiagnostic diag = op->emitOpError()
+                                << "(C1): " << name << (isShared ? " has shards" : " has no shards");
+      diag.attachNote(param->getLoc()) << "declared here";
+      return diag;
+    }
+  }
+  if (seen.empty())
+    return op->emitOpError() << "(C1): must name at least one parameter";
+  return success();
 }
 
 //===-- State --------------------------------------------------------------===//
@@ -101,7 +136,40 @@ LogicalResult ParamOp::verify() {
                          << "; stddev must be positive for normal and 0 otherwise";
   if (getDecay() && type.getRank() < 2)
     return emitOpError() << "(C3): weight decay needs at least two dimensions, found " << type;
+  if (getShards() && *getShards() < 2)
+    return emitOpError() << "(C4): shards must be 2 or more, found " << *getShards();
   return success();
+}
+
+int64_t txc::tx::getShardElements(int64_t elements, int64_t ranks) {
+  return llvm::alignTo(llvm::divideCeil(elements, ranks), 64);
+}
+
+int64_t ParamOp::getShardElements() {
+  return tx::getShardElements(cast<RankedTensorType>(getType()).getNumElements(), *getShards());
+}
+
+RankedTensorType ParamOp::getStateType(State state) {
+  auto whole = cast<RankedTensorType>(getType());
+  auto bf16 = BFloat16Type::get(getContext());
+  auto shard = [&](Type element) -> RankedTensorType {
+    return getShards() ? RankedTensorType::get({getShardElements()}, element) : RankedTensorType();
+  };
+  switch (state) {
+  case State::Value:
+  case State::Moment1:
+  case State::Moment2:
+    return getShards() ? shard(whole.getElementType()) : whole;
+  case State::Grad:
+    return whole;
+  case State::Compute:
+    return whole.clone(bf16);
+  case State::GradShard:
+    return shard(whole.getElementType());
+  case State::ComputeShard:
+    return shard(bf16);
+  }
+  llvm_unreachable("all states handled");
 }
 
 LogicalResult CacheOp::verify() {
@@ -113,16 +181,38 @@ LogicalResult CacheOp::verify() {
 }
 
 LogicalResult ReadOp::verify() {
-  if (getState() == State::Compute && !tensor(getType()).getElementType().isBF16())
+  if (getState() == State::Compute && !hasShards(*this, getParamAttr()) &&
+      !tensor(getType()).getElementType().isBF16())
     return emitOpError() << "(C3): compute must be of bf16, found " << getType();
   return verifyStateValue(*this, getParamAttr(), getState(), getType());
 }
 LogicalResult AssignOp::verify() {
-  if (getState() == State::Compute)
-    return emitOpError() << "(C3): compute cannot be assigned; tx.init and tx.adamw keep it";
+  bool isGathered = getState() == State::Compute && hasShards(*this, getParamAttr());
+  if ((getState() == State::Compute && !isGathered) || getState() == State::ComputeShard)
+    return emitOpError() << "(C3): " << stringifyState(getState())
+                         << " cannot be assigned; tx.init and tx.adamw keep it";
   return verifyStateValue(*this, getParamAttr(), getState(), getValue().getType());
 }
-LogicalResult AccumulateOp::verify() { return verifyParamValue(*this, getParamAttr(), getValue().getType()); }
+LogicalResult AccumulateOp::verify() {
+  return verifyParamValue(*this, getParamAttr(), State::Grad, getValue().getType());
+}
+LogicalResult AccumulateShardsOp::verify() {
+  if (failed(verifyParamList(*this, getParams(), Shards::Required)))
+    return failure();
+  if (getParams().size() != getValues().size())
+    return emitOpError() << "(C2): must have one value for each of " << getParams().size()
+                         << " parameters, found " << getValues().size();
+  for (auto [name, value] : llvm::zip(getParams().getAsRange<FlatSymbolRefAttr>(), getValues())) {
+    Type expected = lookupParam(*this, name, "(C1)")->getStateType(State::GradShard);
+    if (value.getType() != expected)
+      return emitOpError() << "(C2): the gradient shard of " << name << " has type " << expected << ", found "
+                           << value.getType();
+  }
+  return success();
+}
+LogicalResult ClearGradientsOp::verify() {
+  return verifyParamList(*this, getParams(), Shards::Required);
+}
 LogicalResult InitOp::verify() { return lookupParam(*this, getParamAttr(), "(C1)"); }
 
 //===-- Embeddings ---------------------------------------------------------===//
@@ -407,23 +497,68 @@ LogicalResult CrossEntropyVjpOp::verify() {
 
 //===-- Optimizer ----------------------------------------------------------===//
 
-static LogicalResult verifyParamList(Operation *op, ArrayAttr params, Value stats) {
-  llvm::StringSet<> seen;
-  for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
-    if (failed(lookupParam(op, name, "(C1)")))
-      return failure();
-    if (!seen.insert(name.getValue()).second)
-      return op->emitOpError() << "(C1): " << name << " is named twice";
-  }
-  if (seen.empty())
-    return op->emitOpError() << "(C1): must name at least one parameter";
+static LogicalResult verifyStatistics(Operation *op, ArrayAttr params, Shards shards, Value stats) {
+  if (failed(verifyParamList(op, params, shards)))
+    return failure();
   if (tensor(stats).getShape() != ArrayRef<int64_t>{9})
     return op->emitOpError() << "(C2): statistics must have 9 elements, found " << stats.getType();
   return success();
 }
 
-LogicalResult GlobalNormOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
-LogicalResult AdamwOp::verify() { return verifyParamList(*this, getParams(), getStats()); }
+/// What gradient statistics of `params` are made of.
+static LogicalResult verifySums(Operation *op, StringRef constraint, ArrayAttr params, Value sums,
+                                Value extrema) {
+  auto s = tensor(sums), e = tensor(extrema);
+  int64_t expected = 1 + static_cast<int64_t>(params.size());
+  if (!s.getElementType().isF64() || s.getShape() != ArrayRef<int64_t>{expected} ||
+      !e.getElementType().isF32() || e.getShape() != ArrayRef<int64_t>{2})
+    return op->emitOpError() << constraint << ": expects tensor<" << expected
+                             << "xf64> and tensor<2xf32>, found " << s << " and " << e;
+  return success();
+}
+
+LogicalResult GlobalNormOp::verify() {
+  return verifyStatistics(*this, getParams(), Shards::None, getStats());
+}
+LogicalResult GradientSumsOp::verify() {
+  if (failed(verifyParamList(*this, getParams(), Shards::Any)))
+    return failure();
+  return verifySums(*this, "(C2)", getParams(), getSums(), getExtrema());
+}
+LogicalResult GradientStatsOp::verify() {
+  if (failed(verifyStatistics(*this, getParams(), Shards::Any, getStats())))
+    return failure();
+  return verifySums(*this, "(C3)", getParams(), getSums(), getExtrema());
+}
+LogicalResult AdamwOp::verify() { return verifyStatistics(*this, getParams(), Shards::Any, getStats()); }
+
+//===-- Collectives --------------------------------------------------------===//
+
+LogicalResult AllReduceOp::verify() {
+  if (getInputs().empty() || getInputs().getTypes() != getResults().getTypes())
+    return emitOpError() << "(C1): the results must have the types of the inputs, at least one";
+  return success();
+}
+
+/// Each tensor of `shards` is 1-D, of the elements of a shard of that of `wholes`.
+static LogicalResult verifyShards(Operation *op, ValueRange wholes, ValueRange shards, int64_t ranks) {
+  if (wholes.empty() || wholes.size() != shards.size())
+    return op->emitOpError() << "(C1): must have one result for each input, at least one, found "
+                             << op->getNumResults() << " for " << op->getNumOperands();
+  for (auto [whole, shard] : llvm::zip(wholes, shards)) {
+    if (tensor(whole).getElementType() != tensor(shard).getElementType())
+      return op->emitOpError() << "(C1): a tensor and its shard must have one element type, found "
+                               << whole.getType() << " and " << shard.getType();
+    int64_t expected = ranks > 1 ? getShardElements(tensor(whole).getNumElements(), ranks) : 0;
+    if (tensor(shard).getShape() != ArrayRef<int64_t>{expected})
+      return op->emitOpError() << "(C2): the shard of " << whole.getType() << " over " << ranks
+                               << " ranks has " << expected << " elements, found " << shard.getType();
+  }
+  return success();
+}
+
+LogicalResult ReduceScatterOp::verify() { return verifyShards(*this, getInputs(), getResults(), getRanks()); }
+LogicalResult AllGatherOp::verify() { return verifyShards(*this, getResults(), getInputs(), getRanks()); }
 
 //===-- Parts --------------------------------------------------------------===//
 

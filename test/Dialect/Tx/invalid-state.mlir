@@ -132,3 +132,82 @@ func.func @f(%x: tensor<2x2xf32>) {
   tx.assign @w compute, %x : tensor<2x2xf32>
   return
 }
+
+// -----
+
+// tx.param (C4)
+// expected-error @+1 {{(C4): shards must be 2 or more, found 1}}
+tx.param @w : tensor<4x4xf32> init = zeros(0.0) site = 0 shards = 1
+
+// -----
+
+// tx.read (C1): a rank has no more than its shard of the value.
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<30x10xf32> init = zeros(0.0) site = 0 shards = 2
+func.func @f() {
+  // expected-error @+1 {{(C1): has type 'tensor<30x10xf32>' but @w has type 'tensor<192xf32>'}}
+  %w = tx.read @w value : tensor<30x10xf32>
+  return
+}
+
+// -----
+
+// tx.read (C1)
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<4xf32> init = zeros(0.0) site = 0
+func.func @f() {
+  // expected-error @+1 {{(C1): has type 'tensor<64xf32>' but @w has no shards}}
+  %w = tx.read @w grad_shard : tensor<64xf32>
+  return
+}
+
+// -----
+
+// tx.assign (C3)
+tx.param @w : tensor<2x2xf32> init = zeros(0.0) site = 0 shards = 2
+func.func @f(%x: tensor<64xbf16>) {
+  // expected-error @+1 {{(C3): compute_shard cannot be assigned; tx.init and tx.adamw keep it}}
+  tx.assign @w compute_shard, %x : tensor<64xbf16>
+  return
+}
+
+// -----
+
+// tx.accumulate_shards (C1)
+// expected-note @+1 {{declared here}}
+tx.param @w : tensor<4xf32> init = zeros(0.0) site = 0
+func.func @f(%x: tensor<64xf32>) {
+  // expected-error @+1 {{(C1): @w has no shards}}
+  tx.accumulate_shards [@w], (%x) : tensor<64xf32>
+  return
+}
+
+// -----
+
+// tx.accumulate_shards (C2)
+tx.param @w : tensor<4x4xf32> init = zeros(0.0) site = 0 shards = 2
+func.func @f(%x: tensor<64xf32>) {
+  // expected-error @+1 {{(C2): must have one value for each of 1 parameters, found 2}}
+  tx.accumulate_shards [@w], (%x, %x) : tensor<64xf32>, tensor<64xf32>
+  return
+}
+
+// -----
+
+// tx.accumulate_shards (C2)
+tx.param @w : tensor<4x4xf32> init = zeros(0.0) site = 0 shards = 2
+func.func @f(%x: tensor<4x4xf32>) {
+  // expected-error @+1 {{(C2): the gradient shard of @w has type 'tensor<64xf32>', found 'tensor<4x4xf32>'}}
+  tx.accumulate_shards [@w], (%x) : tensor<4x4xf32>
+  return
+}
+
+// -----
+
+// tx.clear_gradients (C1)
+tx.param @w : tensor<4x4xf32> init = zeros(0.0) site = 0 shards = 2
+func.func @f() {
+  // expected-error @+1 {{(C1): @w is named twice}}
+  tx.clear_gradients [@w, @w]
+  return
+}

@@ -236,3 +236,38 @@ func.func @decoding(%x: tensor<2x1x16xf32>, %p: tensor<5x16xf32>, %at: tensor<i3
   tx.assign @"blocks.0.attn.keys" value, %k : tensor<2x1x5x4xf32>
   return
 }
+
+// CHECK: tx.param @shared : tensor<30x10xf32> init = normal(2.000000e-02) site = 3 decay shards = 2
+tx.param @shared : tensor<30x10xf32> init = normal(2.0e-02) site = 3 decay shards = 2
+
+// A parameter of 300 elements that two ranks share: 150 each, rounded up to 192.
+// CHECK-LABEL: func.func @shards
+func.func @shards(%g: tensor<30x10xf32>, %hyper: !tx.hyper) {
+  // CHECK-NEXT: tx.read @shared value : tensor<192xf32>
+  %v = tx.read @shared value : tensor<192xf32>
+  // CHECK-NEXT: tx.read @shared compute_shard : tensor<192xbf16>
+  %c = tx.read @shared compute_shard : tensor<192xbf16>
+  // CHECK-NEXT: tx.all_gather "weights/shared"(%{{.*}}, %{{.*}}) over 2 : (tensor<192xf32>, tensor<192xbf16>) -> (tensor<30x10xf32>, tensor<30x10xbf16>)
+  %w:2 = tx.all_gather "weights/shared" (%v, %c) over 2 : (tensor<192xf32>, tensor<192xbf16>) -> (tensor<30x10xf32>, tensor<30x10xbf16>)
+  // CHECK-NEXT: tx.assign @shared compute, %{{.*}} : tensor<30x10xf32>
+  tx.assign @shared compute, %w#0 : tensor<30x10xf32>
+  // CHECK-NEXT: tx.assign @shared compute, %{{.*}} : tensor<30x10xbf16>
+  tx.assign @shared compute, %w#1 : tensor<30x10xbf16>
+  // CHECK-NEXT: tx.accumulate @shared, %{{.*}} : tensor<30x10xf32>
+  tx.accumulate @shared, %g : tensor<30x10xf32>
+  // CHECK-NEXT: %[[S:.*]] = tx.reduce_scatter "gradients/shared"(%{{.*}}) over 2 : (tensor<30x10xf32>) -> tensor<192xf32>
+  %s = tx.reduce_scatter "gradients/shared" (%g) over 2 : (tensor<30x10xf32>) -> tensor<192xf32>
+  // CHECK-NEXT: tx.accumulate_shards [@shared], (%[[S]]) : tensor<192xf32>
+  tx.accumulate_shards [@shared], (%s) : tensor<192xf32>
+  // CHECK-NEXT: tx.clear_gradients [@shared]
+  tx.clear_gradients [@shared]
+  // CHECK-NEXT: tx.gradient_sums [@shared, @b], %{{.*}} : tensor<3xf64>, tensor<2xf32>
+  %sums, %extrema = tx.gradient_sums [@shared, @b], %hyper : tensor<3xf64>, tensor<2xf32>
+  // CHECK-NEXT: tx.all_reduce sum "statistics"(%{{.*}}) : (tensor<3xf64>) -> tensor<3xf64>
+  %all = tx.all_reduce sum "statistics" (%sums) : (tensor<3xf64>) -> tensor<3xf64>
+  // CHECK-NEXT: tx.all_reduce min "extrema"(%{{.*}}) : (tensor<2xf32>) -> tensor<2xf32>
+  %least = tx.all_reduce min "extrema" (%extrema) : (tensor<2xf32>) -> tensor<2xf32>
+  // CHECK-NEXT: tx.gradient_stats [@shared, @b], %{{.*}}, %{{.*}}, %{{.*}} : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
+  %stats = tx.gradient_stats [@shared, @b], %all, %least, %hyper : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
+  return
+}

@@ -30,6 +30,9 @@ enum class RowAccess {
   Hyper      ///< the runtime's values
 };
 
+/// Elements of each rank's shard of a tensor of `elements` over `ranks`.
+int64_t getShardElements(int64_t elements, int64_t ranks);
+
 /// The path of the object that `op` computes, from its location ("blocks.3.attn.qkv").
 std::string getPath(mlir::Operation *op);
 } // namespace txc::tx
