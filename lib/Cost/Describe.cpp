@@ -198,6 +198,26 @@ json::Array describeBuffers(step::ProgramOp program) {
   return buffers;
 }
 
+/// The GPU functions of a kernel, a phase each, and what they cost; empty before
+/// codegen, and for a CPU. What only ptxas knows is absent where it did not run.
+json::Array describeFunctions(step::KernelOp kernel) {
+  json::Array functions;
+  if (std::optional<ArrayAttr> geometry = kernel.getGeometry())
+    for (auto phase : geometry->getAsRange<step::GeometryAttr>()) {
+      json::Object function{{"name", phase.getFunction().getValue()},
+                            {"grid", json::Array(phase.getGrid())},
+                            {"threads", phase.getBlock()[0] * phase.getBlock()[1] * phase.getBlock()[2]},
+                            {"dynamic_shared_bytes", phase.getShared()}};
+      for (auto [key, value] : {std::pair("static_shared_bytes", phase.getStaticShared()),
+                                std::pair("registers", phase.getRegisters()),
+                                std::pair("spill_bytes", phase.getSpills())})
+        if (value >= 0)
+          function[key] = value;
+      functions.push_back(std::move(function));
+    }
+  return functions;
+}
+
 } // namespace
 
 json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef target) {
@@ -257,11 +277,15 @@ json::Object describeModule(ModuleOp module, step::ProgramOp program, StringRef 
                                    {"list", describeCommands(program, entry)}});
   object["entries"] = std::move(entries);
   json::Array kernels;
-  for (auto kernel : program.getOps<step::KernelOp>())
-    kernels.push_back(json::Object{{"name", kernel.getSymName()},
-                                   {"kind", kernel.getKind()},
-                                   {"blocks", json::Array(kernel.getBlocks())},
-                                   {"workspace_bytes", json::Array(kernel.getWorkspace())}});
+  for (auto kernel : program.getOps<step::KernelOp>()) {
+    json::Object item{{"name", kernel.getSymName()},
+                      {"kind", kernel.getKind()},
+                      {"blocks", json::Array(kernel.getBlocks())},
+                      {"workspace_bytes", json::Array(kernel.getWorkspace())}};
+    if (json::Array functions = describeFunctions(kernel); !functions.empty())
+      item["functions"] = std::move(functions);
+    kernels.push_back(std::move(item));
+  }
   object["kernels"] = std::move(kernels);
   return object;
 }
@@ -321,6 +345,35 @@ void printEntries(const json::Object &description, llvm::raw_ostream &os) {
       os << "  " << llvm::left_justify(stringOf(*entry, "name"), 26)
          << llvm::right_justify(grouped(integerOf(*entry, "commands")), 10)
          << llvm::right_justify(grouped(integerOf(*entry, "bytes_moved")), 22) << '\n';
+}
+
+/// Kernels that share a function are one line.
+void printFunctions(const json::Object &description, llvm::raw_ostream &os) {
+  llvm::StringSet<> printed;
+  const json::Array *kernels = description.getArray("kernels");
+  for (const json::Value &value : kernels ? *kernels : json::Array()) {
+    const json::Object *kernel = value.getAsObject();
+    const json::Array *functions = kernel ? kernel->getArray("functions") : nullptr;
+    for (const json::Value &value : functions ? *functions : json::Array()) {
+      const json::Object *function = value.getAsObject();
+      if (!function)
+        continue;
+      if (printed.empty())
+        os << "\nGPU kernels\n  " << llvm::right_justify("threads", 10) << llvm::right_justify("registers", 12)
+           << llvm::right_justify("shared bytes", 15) << llvm::right_justify("spilled bytes", 16)
+           << "  function\n";
+      if (!printed.insert(stringOf(*function, "name")).second)
+        continue;
+      auto number = [&](StringRef key) {
+        std::optional<int64_t> count = function->getInteger(key);
+        return count ? grouped(*count) : "-";
+      };
+      int64_t shared = integerOf(*function, "dynamic_shared_bytes") + integerOf(*function, "static_shared_bytes");
+      os << "  " << llvm::right_justify(number("threads"), 10)
+         << llvm::right_justify(number("registers"), 12) << llvm::right_justify(grouped(shared), 15)
+         << llvm::right_justify(number("spill_bytes"), 16) << "  " << stringOf(*function, "name") << '\n';
+    }
+  }
 }
 
 void printLedger(const json::Object &description, llvm::raw_ostream &os) {
@@ -446,6 +499,7 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
   if (const json::Object *config = description.getObject("config"))
     printConfig(*config, os);
   printEntries(description, os);
+  printFunctions(description, os);
   printLedger(description, os);
   printBuffers(description, os);
 }

@@ -40,7 +40,8 @@ int64_t getTokensPerMicroBatch(step::ProgramOp program);
 ///   ledger[{name, op, full, causal}],
 ///   arena_bytes, arena_lower_bound, bytes_by_kind{param, grad, ...},
 ///   buffers[{name, kind, dtype, shape, offset, bytes, entry, begin, end}],
-///   entries[{name, commands, bytes_moved}], kernels[{name, kind, blocks, workspace_bytes}]
+///   entries[{name, commands, bytes_moved}], kernels[{name, kind, blocks, workspace_bytes,
+///     functions[{name, grid, threads, dynamic_shared_bytes, static_shared_bytes, registers, spill_bytes}]}]
 /// docs/abi.md says what they mean. `target` is as in step_abi.h, "cpu:x86-64-v4". Keys that need the spec
 /// are absent for a program that was written by hand.
 llvm::json::Object describeModule(mlir::ModuleOp module, step::ProgramOp program, llvm::StringRef target);

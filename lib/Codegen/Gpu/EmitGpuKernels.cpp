@@ -12,6 +12,7 @@
 #include "../EmitPhase.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -127,12 +128,13 @@ LogicalResult attachImage(step::ProgramOp program, const GpuTarget &target, cons
     return failure();
   OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
   builder.create<step::ImageOp>(program.getLoc(), target.arch, cubin, ptx);
+  llvm::StringSet<llvm::MallocAllocator> warned; // kernels may share functions
   for (auto &[key, phases] : functions) {
     step::KernelOp kernel = key;
     SmallVector<Attribute> geometry;
     for (const GpuFunction &phase : phases) {
       KernelResources known = resources.lookup(phase.name);
-      if (known.spillBytes > 0)
+      if (known.spillBytes > 0 && warned.insert(phase.name).second)
         mlir::emitWarning(step::KernelOp(kernel).getLoc())
             << "kernel " << phase.name << " spills " << known.spillBytes << " bytes of registers";
       SmallVector<Attribute> maps(phase.shape.maps.begin(), phase.shape.maps.end());
