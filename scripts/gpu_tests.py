@@ -375,7 +375,7 @@ class Runner:
             print(f"error: no NVIDIA GPU: {problem}; run this where one is, with its driver (525 or newer)", file=sys.stderr)
             return 3
         with tarfile.open(self.folder / "payload.tar.xz") as archive:
-            archive.extractall(self.work)
+            archive.extractall(self.work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         self.expected = json.loads((self.work / "expected.json").read_text())
         print(f"{gpu}\n", flush=True)
         self.backend()
