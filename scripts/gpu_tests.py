@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Both halves of gpu-tests.sh, which see.
 
-  gpu_tests.py pack DIR --build=BUILD --source=ROOT
+  gpu_tests.py pack DIR --build=BUILD --source=ROOT [--keep-expected]
   gpu_tests.py run DIR [--seconds=150] [--only=REGEX]
 
 DIR/payload.tar.xz holds the tools, the case files of the kernels, the compiled steps,
@@ -63,6 +63,10 @@ class Packer:
     def __init__(self, arguments):
         self.build, self.source = pathlib.Path(arguments.build).absolute(), pathlib.Path(arguments.source).absolute()
         self.folder = pathlib.Path(arguments.folder)
+        self.expected = None
+        if arguments.keep_expected:
+            with tarfile.open(self.folder / "payload.tar.xz") as archive:
+                self.expected = json.load(archive.extractfile("expected.json"))
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu-tests-"))
 
     def call(self, *command, **options):
@@ -94,20 +98,22 @@ class Packer:
             made.mkdir()
         self.call(self.tool("txdata"), "prepare", self.source / "datasets" / "corpus.txt", "--tokenizer=char",
                   f"--out={self.work}/data")
-        expected = {"models": {}}
+        expected = self.expected or {"models": {}}
         for name, model in {**TINY, **FULL}.items():
-            full = name in FULL
-            self.compile(model, "cpu", "float32", scratch / "cpu.so", "--decode=false")
-            expected["models"][name] = self.train_on_cpu(scratch / "cpu.so", TRAIN_FULL if full else TRAIN)
+            if name not in expected["models"]:
+                self.compile(model, "cpu", "float32", scratch / "cpu.so", "--decode=false")
+                expected["models"][name] = self.train_on_cpu(scratch / "cpu.so", TRAIN_FULL if name in FULL else TRAIN)
             for dtype in ("float32", "bfloat16"):
                 self.compile(model, "sm_90a", dtype, steps / f"{name}-{dtype}.so", "--decode=false")
             print(f"{name}: losses {expected['models'][name]['losses'][0]:.6f} to {expected['models'][name]['losses'][-1]:.6f}")
         for name in ("gpt2", "gqa"):
             self.compile(TINY[name], "sm_80", "bfloat16", steps / f"{name}-sm_80.so", "--decode=false")
-        self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
-        expected["texts"] = {kind: self.call(self.tool("txrun"), scratch / "sample.so", f"--dataset={self.work}/data",
-                                             f"--out_dir={scratch}/out", "--eval_interval=0", *SAMPLE, *options)
-                             for kind, options in TEXTS.items()}
+        if "texts" not in expected:
+            self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
+            expected["texts"] = {
+                kind: self.call(self.tool("txrun"), scratch / "sample.so", f"--dataset={self.work}/data",
+                                f"--out_dir={scratch}/out", "--eval_interval=0", *SAMPLE, *options)
+                for kind, options in TEXTS.items()}
         self.compile(TINY["demo"], "sm_90a", "float32", steps / "sample-float32.so")
         self.compile(["arch_gpt2", "--batch_size=32"], "sm_90a", "bfloat16", steps / "gpt2-b32.so", "--decode=false")
         self.compile(["llama_1.4b", "--batch_size=96"], "sm_90a", "bfloat16", steps / "too-large.so", "--decode=false")
@@ -129,9 +135,10 @@ class Packer:
         (self.work / "expected.json").write_text(json.dumps(expected, indent=1))
         shutil.rmtree(scratch)
         payload = self.folder / "payload.tar.xz"
-        with tarfile.open(payload, "w:xz", preset=2) as archive:
+        with tarfile.open(f"{payload}.new", "w:xz", preset=2) as archive:
             for entry in sorted(self.work.iterdir()):
                 archive.add(entry, arcname=entry.name)
+        os.replace(f"{payload}.new", payload)
         shutil.rmtree(self.work)
         size = payload.stat().st_size
         print(f"{payload}: {size / 2**20:.1f} MiB")
@@ -410,6 +417,8 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--build", help="pack: build folder")
     parser.add_argument("--source", help="pack: the project")
+    parser.add_argument("--keep-expected", action="store_true",
+                        help="pack: losses and texts of the CPU as in the pack that is there, when only code for GPUs changed")
     parser.add_argument("--seconds", type=float, default=150, help="run: for everything; what is left then fails")
     parser.add_argument("--only", default="", help="run: checks whose name matches")
     arguments = parser.parse_args()
