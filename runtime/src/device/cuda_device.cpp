@@ -37,6 +37,7 @@ Status CudaDevice::start(const StepFile &step, const DeviceOptions &options) {
   table_ = {sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this,       launchCommand, gemmCommand,
             fillCommand,          collectiveCommand,    waitCommand};
 
+  nvtx_ = Nvtx::attach();
   Result<cuda::Driver> driver = cuda::Driver::load();
   if (!driver.ok())
     return driver.status();
@@ -559,6 +560,7 @@ int32_t CudaDevice::finish(Status status, const char *name) {
 
 int32_t CudaDevice::launchCommand(void *self, char *, const txc_launch_t *command) {
   auto &device = *static_cast<CudaDevice *>(self);
+  NvtxRange range(device.nvtx_, command->name);
   auto found = device.launches_.find(command);
   if (found == device.launches_.end())
     return device.finish(
@@ -582,11 +584,13 @@ int32_t CudaDevice::launchCommand(void *self, char *, const txc_launch_t *comman
 
 int32_t CudaDevice::gemmCommand(void *self, char *, const txc_gemm_t *command) {
   auto &device = *static_cast<CudaDevice *>(self);
+  NvtxRange range(device.nvtx_, command->name);
   return device.finish(device.products_->run(*command, device.arena_, device.stream_), command->name);
 }
 
 int32_t CudaDevice::fillCommand(void *self, char *, const txc_fill_t *command) {
   auto &device = *static_cast<CudaDevice *>(self);
+  NvtxRange range(device.nvtx_, command->name);
   cuda::Result result = command->bytes == 0
                             ? kSuccess
                             : device.driver_.memsetD8Async(device.arena_ + command->offset, command->value,
@@ -656,6 +660,7 @@ Status CudaDevice::run(const txc_entry_t &entry) {
     return found.status();
   Entry &known = **found;
   lastEntry_ = entry.name;
+  NvtxRange range(nvtx_, entry.name);
 
   const size_t slot = inputRuns_ % kInputSlots;
   if (inputOpen_) {

@@ -21,6 +21,7 @@
 #include "device/cublas_lt.h"
 #include "device/cuda_driver.h"
 #include "device/device.h"
+#include "device/nvtx.h"
 
 #include <array>
 #include <memory>
@@ -104,6 +105,7 @@ private:
   static int32_t waitCommand(void *self, char *arena, const txc_wait_t *command);
 
   cuda::Driver driver_;
+  Nvtx nvtx_;
   const txc_step_t *step_ = nullptr;
   DeviceInfo info_;
   DeviceMemory memory_;

@@ -372,6 +372,47 @@ TEST_F(Cuda, CapturesAtTheSecondRunAndReplays) {
   EXPECT_EQ(calls("cuStreamBeginCapture"), 0);
 }
 
+TEST_F(Cuda, RangesForAProfiler) {
+  void *tool = ::dlopen(NVTX_TOOL, RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(tool, nullptr) << ::dlerror();
+  auto ranges = reinterpret_cast<const char *(*)()>(::dlsym(tool, "nvtx_ranges"));
+  auto clear = reinterpret_cast<void (*)()>(::dlsym(tool, "nvtx_clear"));
+  const std::string commands = [&] {
+    std::unique_ptr<CudaDevice> device = open();
+    EXPECT_TRUE(device) << error.message();
+    std::string all;
+    const txc_entry_t &entry = step->entry("micro");
+    Result<CommandList> list = CommandList::of(entry);
+    EXPECT_TRUE(list.ok()) << list.status().message();
+    using Kind = CommandList::Item::Kind;
+    for (const CommandList::Item &item : list->items)
+      all += std::string("(") +
+             (item.kind == Kind::Launch ? static_cast<const txc_launch_t *>(item.command)->name
+              : item.kind == Kind::Gemm ? static_cast<const txc_gemm_t *>(item.command)->name
+                                        : static_cast<const txc_fill_t *>(item.command)->name) +
+             ")";
+    EXPECT_TRUE(device->run(entry).ok());
+    return "(micro" + all + ")";
+  }();
+  EXPECT_STREQ(ranges(), ""); // nobody asked
+  ScopedVariable asked("NVTX_INJECTION64_PATH", NVTX_TOOL);
+  std::unique_ptr<CudaDevice> device = open();
+  ASSERT_TRUE(device) << error.message();
+  const txc_entry_t &entry = step->entry("micro");
+  ASSERT_TRUE(device->run(entry).ok());
+  EXPECT_EQ(ranges(), commands);
+  ASSERT_TRUE(device->run(entry).ok()); // captures
+  EXPECT_EQ(ranges(), commands + commands);
+  ASSERT_TRUE(device->run(entry).ok()); // replays
+  EXPECT_EQ(ranges(), commands + commands + "(micro)");
+  clear();
+  ScopedVariable wrong("NVTX_INJECTION64_PATH", "/nowhere/libtool.so");
+  device = open();
+  ASSERT_TRUE(device) << error.message();
+  ASSERT_TRUE(device->run(entry).ok());
+  EXPECT_STREQ(ranges(), "");
+}
+
 TEST_F(Cuda, FailedCaptureNamesTheWayOut) {
   std::unique_ptr<CudaDevice> device = open();
   ASSERT_TRUE(device) << error.message();
