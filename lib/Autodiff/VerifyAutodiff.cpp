@@ -3,7 +3,8 @@
 // The module is a whole step, which is also what one rank does after shard:
 // 1. It has the functions of a step (StepFunctions.h), and no other.
 // 2. For every parameter, @init fills it and @update updates it exactly once, and
-//    @micro accumulates its gradient at least once.
+//    @micro accumulates its gradient at least once (after shard, the first time may
+//    be an assignment).
 // 3. @eval and @decode have no dropout. @eval only reads state; @decode writes
 //    caches only, each of them.
 //
@@ -51,6 +52,10 @@ private:
         [&](tx::InitOp op) { fills[op.getParamAttr().getAttr()].push_back(op); });
     module.lookupSymbol<func::FuncOp>("micro").walk(
         [&](tx::AccumulateOp op) { accumulated.insert(op.getParamAttr().getAttr()); });
+    module.lookupSymbol<func::FuncOp>("micro").walk([&](tx::AssignOp op) {
+      if (op.getState() == tx::State::Grad)
+        accumulated.insert(op.getParamAttr().getAttr());
+    });
     module.lookupSymbol<func::FuncOp>("update").walk([&](tx::AdamwOp op) {
       for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>())
         updates[name.getAttr()].push_back(op);

@@ -153,10 +153,6 @@ LogicalResult checkSupported(const codegen::Target &target, import::Spec &spec) 
     error() << what << " is not built yet in this version; expected " << expected << '\n';
     return failure();
   };
-  if (spec.mesh != "dp:1")
-    return notBuilt("mesh: " + spec.mesh, "dp:1, one rank");
-  if (spec.zero != 0)
-    return notBuilt("zero: " + Twine(spec.zero), "0");
   if (spec.recompute == import::Recompute::Block)
     return notBuilt("recompute: block", "auto, none or pointwise");
   if (spec.attention_backend == import::AttentionBackend::Manual)
@@ -272,20 +268,28 @@ ExitCode loadModule(const CommandLine &line, Session &session) {
   return Ok;
 }
 
-// What trades memory for traffic, from the spec that the module carries.
-fuse::Options getFuseOptions(ModuleOp module) {
-  fuse::Options options;
-  auto text = module->getAttrOfType<StringAttr>(import::configAttrName);
+// What the stages need to know of the spec that the module carries.
+pipeline::Options getOptions(const Session &session) {
+  pipeline::Options options;
+  options.target = session.target.isa().str();
+  auto text = (*session.module)->getAttrOfType<StringAttr>(import::configAttrName);
   llvm::Expected<llvm::json::Value> config = llvm::json::parse(text ? text.getValue() : "{}");
   if (!config) {
     llvm::consumeError(config.takeError());
     return options;
   }
-  const llvm::json::Object *train = config->getAsObject() ? config->getAsObject()->getObject("train") : nullptr;
-  if (!train)
-    return options;
-  options.rematerialize = train->getString("recompute") == import::stringify(import::Recompute::Pointwise);
-  options.lossChunks = train->getInteger("loss_chunks").value_or(1);
+  auto section = [&](StringRef name) {
+    return config->getAsObject() ? config->getAsObject()->getObject(name) : nullptr;
+  };
+  if (const llvm::json::Object *train = section("train")) {
+    options.fuse.rematerialize = train->getString("recompute") == import::stringify(import::Recompute::Pointwise);
+    options.fuse.lossChunks = train->getInteger("loss_chunks").value_or(1);
+  }
+  if (const llvm::json::Object *parallel = section("parallel")) {
+    options.shard.mesh = parallel->getString("mesh").value_or(options.shard.mesh);
+    options.shard.zero = parallel->getInteger("zero").value_or(options.shard.zero);
+    options.shard.bucketMb = parallel->getInteger("bucket_mb").value_or(options.shard.bucketMb);
+  }
   return options;
 }
 
@@ -305,9 +309,7 @@ LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
   if (failed(applyPassManagerCLOptions(pm)))
     return failure();
   pm.enableTiming(timingScope);
-  pipeline::Options options;
-  options.target = session.target.isa().str();
-  options.fuse = getFuseOptions(*session.module);
+  pipeline::Options options = getOptions(session);
   for (const pipeline::StageInfo &info : pipeline::getStages()) {
     if (info.stage > last || info.stage == Stage::Link)
       break;

@@ -2,7 +2,7 @@
 //
 // Requires: logits = linear(x, w) that only tx.cross_entropy and its derivative
 // read; the gradient of the logits goes into the two products of tx.linear only;
-// accumulations are tx.accumulate.
+// accumulations are tx.accumulate (or, the first to a gradient, tx.assign).
 //
 // The logits are the largest tensor of a step: B * T * V. Rows do not depend on
 // each other, so for each range of rows
@@ -47,7 +47,7 @@ struct LossOps {
   tx::LinearOp head;
   tx::CrossEntropyVjpOp vjp;          ///< this and the following: null without a backward pass
   tx::LinearWeightVjpOp weightVjp;
-  tx::AccumulateOp accumulate;
+  Operation *accumulate = nullptr;    ///< a tx.accumulate, or a tx.assign of the gradient
   tx::LinearInputVjpOp inputVjp;
 };
 
@@ -79,8 +79,8 @@ std::optional<LossOps> findLoss(tx::CrossEntropyOp loss) {
   if (ops.weightVjp) {
     if (!ops.weightVjp.getResult().hasOneUse() || ops.weightVjp.getInput() != ops.head.getInput())
       return std::nullopt;
-    ops.accumulate = dyn_cast<tx::AccumulateOp>(*ops.weightVjp.getResult().user_begin());
-    if (!ops.accumulate)
+    ops.accumulate = *ops.weightVjp.getResult().user_begin();
+    if (!isa<tx::AccumulateOp, tx::AssignOp>(ops.accumulate))
       return std::nullopt;
   }
   return ops;
@@ -141,7 +141,13 @@ void chunk(LossOps ops, int64_t total, int64_t rowsPerChunk) {
     if (ops.weightVjp) {
       Value weightGrad = b.create<tx::LinearWeightVjpOp>(
           ops.weightVjp.getLoc(), ops.weightVjp.getType(), logitsGrad, xPart);
-      b.create<tx::AccumulateOp>(ops.accumulate.getLoc(), ops.accumulate.getParamAttr(), weightGrad);
+      // Of an assignment, only the first range assigns.
+      auto assign = dyn_cast<tx::AssignOp>(ops.accumulate);
+      if (assign && from == 0)
+        b.create<tx::AssignOp>(assign.getLoc(), assign.getParam(), assign.getState(), weightGrad);
+      else
+        b.create<tx::AccumulateOp>(ops.accumulate->getLoc(),
+                                   ops.accumulate->getAttrOfType<FlatSymbolRefAttr>("param"), weightGrad);
     }
     if (ops.inputVjp)
       inputGrads.push_back(b.create<tx::LinearInputVjpOp>(

@@ -12,19 +12,21 @@
 //    and feeds the other, so the groups stay in an order.
 // 3. Groups are put in that order: among those whose inputs are ready, the one
 //    whose first op comes first in the program. State keeps its order: reads
-//    and assigns of one tensor are never exchanged.
+//    and writes of one tensor are never exchanged.
 // 4. Each group becomes a tx.kernel; scalar constants move inside.
 //
 // Guarantees: every pure tx op is in a tx.kernel.
 //
 // tx.slice_rows and tx.concat_rows are places, not computations: they stay
-// outside.
+// outside, as do state and what ranks exchange (StandAlone.h).
 //
 // Not done: joining kernels further apart that read the same input but do not
 // feed each other; splitting a kernel to shorten lifetimes.
 //
 //===----------------------------------------------------------------------===//
 
+#include "StandAlone.h"
+#include "txc/Dialect/Tx/StateAccess.h"
 #include "txc/Fuse/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -87,21 +89,20 @@ public:
       for (Value operand : ops[i]->getOperands())
         if (Operation *def = operand.getDefiningOp(); def && indexOf.count(def))
           before[i].insert(indexOf[def]);
-      if (auto read = dyn_cast<tx::ReadOp>(ops[i])) {
-        std::pair<Attribute, int> key(read.getParamAttr(), static_cast<int>(read.getState()));
-        if (auto it = writer.find(key); it != writer.end())
+      tx::visitStateAccesses(ops[i], [&](FlatSymbolRefAttr name, tx::State state, bool isWrite) {
+        std::pair<Attribute, int> key(name, static_cast<int>(state));
+        if (auto it = writer.find(key); it != writer.end() && it->second != i)
           before[i].insert(it->second);
-        readers[key].push_back(i);
-      } else if (auto assign = dyn_cast<tx::AssignOp>(ops[i])) {
-        std::pair<Attribute, int> key(assign.getParamAttr(), static_cast<int>(assign.getState()));
-        if (auto it = writer.find(key); it != writer.end())
-          before[i].insert(it->second);
+        if (!isWrite) {
+          readers[key].push_back(i);
+          return;
+        }
         for (unsigned reader : readers[key])
           if (reader != i)
             before[i].insert(reader);
         readers[key].clear();
         writer[key] = i;
-      }
+      });
     }
     for (unsigned i = 0; i < n; ++i)
       for (unsigned j : before[i])
@@ -323,8 +324,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     for (unsigned i = 0; i < grouping.size(); ++i) {
       Operation *op = grouping.op(i);
       if (!kindOf(op)) {
-        if (!isa<tx::ReadOp, tx::AssignOp, tx::InitOp, tx::GlobalNormOp, tx::AdamwOp, tx::SliceRowsOp,
-                 tx::ConcatRowsOp>(op))
+        if (!mayStandAlone(op))
           return op->emitOpError() << "has no kernel kind; fuse takes tx ops only";
         continue;
       }

@@ -24,6 +24,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "txc/Dialect/Tx/StateAccess.h"
 #include "txc/Fuse/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -90,6 +91,18 @@ bool isKeptLong(Value value, Operation *product) {
   return false;
 }
 
+/// Whether the gradient that `accumulate` contributes to is touched again up to
+/// `anchor`: ranks reduce it there.
+bool isReadBefore(Operation *accumulate, Operation *anchor) {
+  auto param = accumulate->getAttrOfType<FlatSymbolRefAttr>("param");
+  bool found = false;
+  for (Operation *op = accumulate->getNextNode(); op && op != anchor; op = op->getNextNode())
+    tx::visitStateAccesses(op, [&](FlatSymbolRefAttr name, tx::State state, bool) {
+      found |= name == param && state == tx::State::Grad;
+    });
+  return found;
+}
+
 struct Rematerialize : impl::RematerializeBase<Rematerialize> {
   void runOnOperation() override {
     SmallVector<tx::LinearWeightVjpOp> products;
@@ -100,8 +113,8 @@ struct Rematerialize : impl::RematerializeBase<Rematerialize> {
       if (!anchor || anchor->getBlock() != product->getBlock() || !product->isBeforeInBlock(anchor) ||
           !product.getResult().hasOneUse() || !isKeptLong(input, product))
         continue;
-      auto accumulate = dyn_cast<tx::AccumulateOp>(*product.getResult().user_begin());
-      if (!accumulate)
+      Operation *accumulate = *product.getResult().user_begin();
+      if (!isa<tx::AccumulateOp, tx::AssignOp>(accumulate) || isReadBefore(accumulate, anchor))
         continue;
       OpBuilder builder(anchor->getContext());
       builder.setInsertionPointAfter(anchor);

@@ -357,10 +357,12 @@ void Loader::conflict(ArrayRef<StringRef> keys, const Twine &message) {
   }
 }
 
-bool isMesh(StringRef mesh) {
-  StringRef count = mesh;
-  uint64_t ranks;
-  return count.consume_front("dp:") && !count.getAsInteger(10, ranks) && ranks >= 1 && ranks <= 1 << 20;
+// The ranks of "dp:N", or 0 of any other text.
+int64_t ranksOf(StringRef mesh) {
+  int64_t ranks;
+  if (!mesh.consume_front("dp:") || mesh.getAsInteger(10, ranks) || ranks < 1 || ranks > 1 << 20)
+    return 0;
+  return ranks;
 }
 
 void Loader::refuseWithoutEffect() {
@@ -413,9 +415,21 @@ void Loader::resolve() {
   }
   spec.ffn_expansion = static_cast<double>(spec.d_ff) / spec.n_embd;
 
-  if (!isMesh(spec.mesh))
+  int64_t ranks = ranksOf(spec.mesh), micros = spec.gradient_accumulation_steps;
+  if (!ranks)
     conflict({"mesh"},
              "found " + quoteValue(spec.mesh) + " for 'mesh'; expected dp:N with N ranks, e.g. dp:1");
+  if (ranks == 1 && spec.zero > 0)
+    conflict({"zero", "mesh"}, "found zero " + Twine(spec.zero) + " with mesh " + spec.mesh +
+                                   ", one rank; expected zero 0, or ranks to share with, e.g. mesh dp:2");
+  // 1 stands for no accumulation; txrun is told how many there are.
+  if (ranks > 1 && micros > 1 && micros % ranks != 0) {
+    int64_t below = micros / ranks * ranks;
+    conflict({"gradient_accumulation_steps", "mesh"},
+             "found " + Twine(micros) + " micro batches per update for " + Twine(ranks) +
+                 " ranks; expected a number that they can share alike, e.g. " +
+                 (below ? std::to_string(below) + " or " : "") + std::to_string(below + ranks));
+  }
 
   // Token positions are 32-bit in the data and in the generator's counters,
   // and the ledger's sums are 64-bit.

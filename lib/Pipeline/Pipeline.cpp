@@ -43,7 +43,7 @@ void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   case Stage::Autodiff:
     return autodiff::buildPipeline(pm);
   case Stage::Shard:
-    return shard::buildPipeline(pm, options.mesh);
+    return shard::buildPipeline(pm, options.shard);
   case Stage::Codegen:
     return codegen::buildPipeline(pm, {options.target});
   case Stage::Link:

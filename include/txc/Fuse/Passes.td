@@ -1,11 +1,6 @@
 //===- Passes.td - The fuse stage ------------------------------------------===//
 include "mlir/Pass/PassBase.td"
 
-def KeepComputeCopies : Pass<"tx-fuse-keep-compute-copies", "::mlir::ModuleOp"> {
-  let summary = "Read bf16 copies of weights that init and update keep";
-  let dependentDialects = ["::txc::tx::TxDialect"];
-}
-
 def ChunkLoss : Pass<"tx-fuse-chunk-loss", "::mlir::ModuleOp"> {
   let summary = "Compute logits, loss and their gradients for some tokens at a time";
   let dependentDialects = ["::txc::tx::TxDialect"];

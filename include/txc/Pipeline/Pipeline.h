@@ -3,6 +3,7 @@
 #define TXC_PIPELINE_PIPELINE_H
 
 #include "txc/Fuse/Passes.h"
+#include "txc/Shard/Passes.h"
 
 #include "mlir/IR/Dialect.h"
 #include "mlir/Pass/PassManager.h"
@@ -32,7 +33,7 @@ llvm::StringRef getWord(Stage stage);
 /// What the stages need to know beyond the module.
 struct Options {
   std::string target; ///< as codegen::getTarget takes it
-  std::string mesh = "dp:1";
+  shard::Options shard;
   fuse::Options fuse;
 };
 

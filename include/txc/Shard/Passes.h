@@ -16,9 +16,17 @@ namespace txc::shard {
 
 /// The module's attribute that names the mesh it is a rank of.
 inline constexpr llvm::StringLiteral meshAttrName = "tx.mesh";
+/// Of a module of several ranks: what they share (0 to 3).
+inline constexpr llvm::StringLiteral zeroAttrName = "tx.zero";
 
-/// From a whole step to what one rank of `mesh` does.
-void buildPipeline(mlir::OpPassManager &pm, llvm::StringRef mesh);
+struct Options {
+  std::string mesh = "dp:1";
+  int64_t zero = 0;
+  int64_t bucketMb = 25;
+};
+
+/// From a whole step to what one rank of the mesh does.
+void buildPipeline(mlir::OpPassManager &pm, const Options &options);
 } // namespace txc::shard
 
 #endif // TXC_SHARD_PASSES_H

@@ -33,7 +33,12 @@ LogicalResult emitReduction(func::FuncOp function, const KernelBody &body, const
             Value loss = b.loadVector(losses, index, b.getF32Type(), lanes, mask);
             return b.fadd(sum, b.extendTo(loss, b.getF64Type()));
           });
-      Value count = b.extendTo(b.load(argument(op.getCount()), b.i64(0), b.getF32Type()), b.getF64Type());
+      // A constant where the mean over ranks is taken.
+      auto constant = op.getCount().getDefiningOp<arith::ConstantOp>();
+      Value count =
+          constant ? b.f32(cast<DenseFPElementsAttr>(constant.getValue()).getSplatValue<APFloat>().convertToFloat())
+                   : b.load(argument(op.getCount()), b.i64(0), b.getF32Type());
+      count = b.extendTo(count, b.getF64Type());
       b.store(b.truncTo(b.fdiv(b.reduceAdd(sums), count), b.getF32Type()), out, b.i64(0));
       return;
     }

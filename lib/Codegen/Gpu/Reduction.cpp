@@ -37,7 +37,12 @@ LogicalResult emitReduction(GpuBuilder &b, const KernelBody &body) {
     Value total = sum(countOf(op.getLosses()), b.f64(0), [&](Value index) {
       return b.extendTo(b.load(losses, index, b.getF32Type()), b.getF64Type());
     });
-    Value count = b.extendTo(b.load(argument(op.getCount()), b.i64(0), b.getF32Type()), b.getF64Type());
+    // A constant where the mean over ranks is taken.
+    auto constant = op.getCount().getDefiningOp<arith::ConstantOp>();
+    Value count =
+        constant ? b.f32(cast<DenseFPElementsAttr>(constant.getValue()).getSplatValue<APFloat>().convertToFloat())
+                 : b.load(argument(op.getCount()), b.i64(0), b.getF32Type());
+    count = b.extendTo(count, b.getF64Type());
     result = b.truncTo(b.fdiv(total, count), b.getF32Type());
   } else {
     auto count = body.only<tx::TargetCountOp>();

@@ -40,7 +40,7 @@ static LogicalResult verifyFunction(func::FuncOp function, StringRef stage) {
   ArrayRef<Type> inputs = type.getInputs(), results = type.getResults();
   bool isRight;
   StringRef expected;
-  if (name == "micro" || name == "eval") {
+  if (name == "micro" || name == "micro_last" || name == "eval") {
     isRight = inputs.size() == 3 && isTokens(inputs[0]) && inputs[1] == inputs[0] &&
               isa<HyperType>(inputs[2]) && results.size() == 2 && llvm::all_of(results, isScalar);
     expected =
@@ -61,7 +61,7 @@ static LogicalResult verifyFunction(func::FuncOp function, StringRef stage) {
         "(tokens, position) -> logits, tokens i32 [S, 1], position an i32 scalar, logits f32 [S, 1, V]";
   } else {
     return function.emitError() << "@" << name << " is left after " << stage
-                                << "; expected only @init, @micro, @update, @eval and @decode";
+                                << "; expected only @init, @micro, @micro_last, @update, @eval and @decode";
   }
   if (!isRight)
     return function.emitError() << "@" << name << " has type " << type << "; expected " << expected;

@@ -1,4 +1,4 @@
-// RUN: tx-opt %s --split-input-file --tx-fuse-keep-compute-copies | FileCheck %s
+// RUN: tx-opt %s --split-input-file --tx-shard-keep-compute-copies | FileCheck %s
 
 // A table that is cast wherever it is read is kept in bf16, by whoever changes
 // it. Another read in f32 stays.

@@ -13,18 +13,21 @@
 // Costs 2 bytes per parameter of memory and of writes per update; saves reading
 // 4 and writing 2 per use.
 //
+// It stands before tx-shard-partition because with ZeRO the copy is what ranks
+// gather: there precision is decided here, and only here.
+//
 // Guarantees: no tx.read of a value is cast to bf16; a module that casts no
 // weight is unchanged.
 //
 //===----------------------------------------------------------------------===//
 
-#include "txc/Fuse/Passes.h"
+#include "txc/Shard/Passes.h"
 
 using namespace mlir;
 
-namespace txc::fuse {
+namespace txc::shard {
 #define GEN_PASS_DEF_KEEPCOMPUTECOPIES
-#include "txc/Fuse/Passes.h.inc"
+#include "txc/Shard/Passes.h.inc"
 
 namespace {
 struct KeepComputeCopies : impl::KeepComputeCopiesBase<KeepComputeCopies> {
@@ -51,4 +54,4 @@ struct KeepComputeCopies : impl::KeepComputeCopiesBase<KeepComputeCopies> {
   }
 };
 } // namespace
-} // namespace txc::fuse
+} // namespace txc::shard
