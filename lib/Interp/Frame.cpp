@@ -15,21 +15,32 @@ double roundToBFloat16(double value) {
   return number.convertToDouble();
 }
 
-State::State(ModuleOp module, bool rounds) : rounds(rounds) {
+State::State(ModuleOp module, bool rounds, int64_t rank) : rounds(rounds), rank(rank) {
   for (auto op : module.getOps<tx::ParamOp>()) {
     names.push_back(op.getSymNameAttr());
     Param &param = params[op.getSymNameAttr()];
     param.op = op;
-    for (Tensor &tensor : param.tensors)
-      tensor = Tensor(cast<RankedTensorType>(op.getType()).getShape());
+    for (auto [state, tensor] : llvm::enumerate(param.tensors))
+      if (RankedTensorType type = op.getStateType(static_cast<tx::State>(state)))
+        tensor = Tensor(type.getShape());
   }
   for (auto op : module.getOps<tx::CacheOp>())
     params[op.getSymNameAttr()].tensors[static_cast<int>(tx::State::Value)] =
         Tensor(cast<RankedTensorType>(op.getType()).getShape());
 }
 
+std::pair<int64_t, int64_t> State::getOwned(StringAttr name) {
+  tx::ParamOp op = params[name].op;
+  int64_t elements = cast<RankedTensorType>(op.getType()).getNumElements();
+  if (!op.getShards())
+    return {0, elements};
+  int64_t first = rank * op.getShardElements();
+  return {first, std::clamp<int64_t>(elements - first, 0, op.getShardElements())};
+}
+
 void State::keepCompute(StringAttr name) {
-  Tensor &compute = get(name, tx::State::Compute);
+  bool isShared = params[name].op.getShards().has_value();
+  Tensor &compute = get(name, isShared ? tx::State::ComputeShard : tx::State::Compute);
   compute = get(name, tx::State::Value);
   if (rounds)
     for (double &element : compute.data)
@@ -42,7 +53,8 @@ void State::initialise(StringAttr name, uint64_t seed) {
     std::fill(tensor.data.begin(), tensor.data.end(), 0.0);
   Tensor &value = param.tensors[static_cast<int>(tx::State::Value)];
   double stddev = param.op.getStddev().convertToDouble();
-  for (int64_t e = 0; e < value.size(); ++e)
+  auto [first, count] = getOwned(name);
+  for (int64_t e = 0; e < count; ++e)
     switch (param.op.getInit()) {
     case tx::Init::Zeros:
       value[e] = 0;
@@ -51,7 +63,7 @@ void State::initialise(StringAttr name, uint64_t seed) {
       value[e] = 1;
       break;
     case tx::Init::Normal:
-      value[e] = stddev * normal(seed, e, param.op.getSite(), 0xffffffffu);
+      value[e] = stddev * normal(seed, first + e, param.op.getSite(), 0xffffffffu);
       break;
     }
 }
@@ -61,8 +73,9 @@ void State::randomise(uint64_t seed, double scale) {
     Param &param = params[name];
     double base = param.op.getInit() == tx::Init::Ones ? 1 : 0;
     Tensor &value = param.tensors[static_cast<int>(tx::State::Value)];
-    for (int64_t e = 0; e < value.size(); ++e)
-      value[e] = base + scale * normal(seed, e, site, 0xffffffffu);
+    auto [first, count] = getOwned(name);
+    for (int64_t e = 0; e < count; ++e)
+      value[e] = base + scale * normal(seed, first + e, site, 0xffffffffu);
   }
 }
 
@@ -76,27 +89,36 @@ Tensor &Frame::create(Value result) {
 LogicalResult Frame::run(Block &block, ArrayRef<Datum> arguments, SmallVectorImpl<Datum> &results) {
   for (auto [argument, datum] : llvm::zip_equal(block.getArguments(), arguments))
     values[argument] = datum;
-  for (Operation &op : block.without_terminator()) {
-    auto interpretable = dyn_cast<tx::InterpretableOpInterface>(op);
-    if (!interpretable)
-      return op.emitOpError() << "has no rule in the oracle; write one in lib/Interp/Rules";
-    if (failed(interpretable.interpret(*this)))
+  for (Operation &op : block.without_terminator())
+    if (failed(interpret(op)))
       return failure();
-  }
   for (Value result : block.getTerminator()->getOperands())
     results.push_back(values.at(result));
   return success();
 }
 
-LogicalResult call(func::FuncOp function, State &state, ArrayRef<Datum> arguments,
-                   SmallVectorImpl<Datum> &results) {
+LogicalResult Frame::interpret(Operation &op) {
+  auto interpretable = dyn_cast<tx::InterpretableOpInterface>(op);
+  if (!interpretable)
+    return op.emitOpError() << "has no rule in the oracle; write one in lib/Interp/Rules";
+  return interpretable.interpret(*this);
+}
+
+LogicalResult checkCallable(func::FuncOp function, size_t arguments) {
   if (function.isExternal())
     return function.emitOpError() << "has no body to evaluate";
   if (!function.getBody().hasOneBlock())
     return function.emitOpError() << "has several blocks; the oracle evaluates straight-line programs";
-  if (function.getNumArguments() != arguments.size())
+  if (function.getNumArguments() != arguments)
     return function.emitOpError() << "takes " << function.getNumArguments() << " arguments; expected "
-                                  << arguments.size();
+                                  << arguments;
+  return success();
+}
+
+LogicalResult call(func::FuncOp function, State &state, ArrayRef<Datum> arguments,
+                   SmallVectorImpl<Datum> &results) {
+  if (failed(checkCallable(function, arguments.size())))
+    return failure();
   return Frame(state).run(function.getBody().front(), arguments, results);
 }
 

@@ -7,6 +7,10 @@
 //    without @micro evaluates @forward once instead.
 // 3. @eval, if there is one, on the next batch.
 //
+// After shard, all ranks of the mesh are evaluated side by side. The batches are those
+// of one rank: of N consecutive ones, rank r takes number r. @micro_last, if there is
+// one, takes the last of each rank. Parameters and gradients are shown whole.
+//
 // Prints losses, gradient statistics and a digest of every gradient (before the
 // update) and of every final value. Sums run in one order, so a pass that keeps
 // the mathematics leaves the text as it was: print it before and after, compare.
@@ -19,6 +23,7 @@
 
 #include "Batch.h"
 #include "Npy.h"
+#include "txc/Interp/Ranks.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
@@ -62,13 +67,16 @@ struct Run : impl::RunBase<Run> {
 
 private:
   LogicalResult evaluate();
-  /// Calls `function` on batch number `batch`; prints nothing.
+  /// Calls `function` on the batches from number `batch` on, one for each rank; prints
+  /// nothing. The results are those of rank 0.
   LogicalResult callOn(func::FuncOp function, uint32_t batch, SmallVectorImpl<Datum> &results);
+  /// Calls `function` with hyper alone.
+  LogicalResult callOnHyper(func::FuncOp function, SmallVectorImpl<Datum> &results);
   LogicalResult printLoss(StringRef label, func::FuncOp function, ArrayRef<Datum> results);
   LogicalResult write(const Twine &name, const Datum &datum);
-  LogicalResult writeState(const Twine &suffix, tx::State which);
+  LogicalResult writeState(const Twine &suffix, bool isGradient);
 
-  std::optional<State> state;
+  std::optional<Ranks> ranks;
   std::optional<Batches> batches;
   Hyper hyper;
 };
@@ -88,25 +96,42 @@ LogicalResult Run::write(const Twine &name, const Datum &datum) {
   return success();
 }
 
-LogicalResult Run::writeState(const Twine &suffix, tx::State which) {
-  for (StringAttr name : state->getNames())
-    if (failed(write(name.getValue() + suffix, std::make_shared<const Tensor>(state->get(name, which)))))
+LogicalResult Run::writeState(const Twine &suffix, bool isGradient) {
+  for (StringAttr name : ranks->getNames())
+    if (failed(write(name.getValue() + suffix,
+                     std::make_shared<const Tensor>(isGradient ? ranks->getGradient(name)
+                                                               : ranks->getWhole(name, tx::State::Value)))))
       return failure();
   return success();
 }
 
 LogicalResult Run::callOn(func::FuncOp function, uint32_t batch, SmallVectorImpl<Datum> &results) {
-  hyper.step = batch;
-  FailureOr<SmallVector<Datum>> arguments = batches->arguments(function, hyper, batch);
-  if (failed(arguments))
+  SmallVector<SmallVector<Datum>> arguments, allResults;
+  for (int64_t rank = 0; rank < ranks->size(); ++rank, ++batch) {
+    hyper.step = batch;
+    FailureOr<SmallVector<Datum>> own = batches->arguments(function, hyper, batch);
+    if (failed(own))
+      return failure();
+    static constexpr StringRef names[] = {"tokens", "targets"};
+    unsigned tensors = 0;
+    for (const Datum &datum : *own)
+      if (std::holds_alternative<std::shared_ptr<const IntTensor>>(datum))
+        if (failed(write(names[tensors++] + "." + Twine(batch), datum)))
+          return failure();
+    arguments.push_back(std::move(*own));
+  }
+  if (failed(ranks->call(function, arguments, allResults)))
     return failure();
-  static constexpr StringRef names[] = {"tokens", "targets"};
-  unsigned tensors = 0;
-  for (const Datum &datum : *arguments)
-    if (std::holds_alternative<std::shared_ptr<const IntTensor>>(datum))
-      if (failed(write(names[tensors++] + "." + Twine(batch), datum)))
-        return failure();
-  return call(function, *state, *arguments, results);
+  results.append(allResults.front());
+  return success();
+}
+
+LogicalResult Run::callOnHyper(func::FuncOp function, SmallVectorImpl<Datum> &results) {
+  SmallVector<SmallVector<Datum>> arguments(ranks->size(), {Datum(hyper)}), allResults;
+  if (failed(ranks->call(function, arguments, allResults)))
+    return failure();
+  results.append(allResults.front());
+  return success();
 }
 
 LogicalResult Run::printLoss(StringRef label, func::FuncOp function, ArrayRef<Datum> results) {
@@ -125,13 +150,20 @@ LogicalResult Run::evaluate() {
   ModuleOp module = getOperation();
   auto find = [&](StringRef name) { return module.lookupSymbol<func::FuncOp>(name); };
   func::FuncOp forward = find("forward"), micro = find("micro"), update = find("update"), eval = find("eval");
+  func::FuncOp microLast = find("micro_last");
   if (!forward && !micro)
     return module.emitError() << "has neither @forward nor @micro to evaluate";
   if (steps < 1 || microBatches < 1)
     return module.emitError() << "steps and micro_batches must be positive, found " << steps << " and "
                               << microBatches;
 
-  state.emplace(module, round);
+  FailureOr<Ranks> created = Ranks::create(module, round);
+  if (failed(created))
+    return failure();
+  ranks.emplace(std::move(*created));
+  if (microBatches % ranks->size() != 0)
+    return module.emitError() << "micro_batches is " << microBatches << " for all of " << ranks->size()
+                              << " ranks; expected a multiple of " << ranks->size();
   batches.emplace(module, dataSeed, ignored);
   hyper = Hyper();
   hyper.learningRate = lr;
@@ -145,13 +177,14 @@ LogicalResult Run::evaluate() {
 
   SmallVector<Datum> results;
   if (func::FuncOp init = find("init")) {
-    if (failed(call(init, *state, Datum(hyper), results)))
+    if (failed(callOnHyper(init, results)) || failed(ranks->checkEqual()))
       return failure();
   } else {
-    for (StringAttr name : state->getNames())
-      state->initialise(name, seed);
+    for (int64_t rank = 0; rank < ranks->size(); ++rank)
+      for (StringAttr name : ranks->getNames())
+        ranks->getState(rank).initialise(name, seed);
   }
-  if (failed(writeState(".initial", tx::State::Value)))
+  if (failed(writeState(".initial", /*isGradient=*/false)))
     return failure();
 
   uint32_t batch = 0;
@@ -163,24 +196,25 @@ LogicalResult Run::evaluate() {
   }
 
   for (int64_t step = 1; step <= steps; ++step) {
-    for (int64_t i = 0; i < microBatches; ++i) {
+    int64_t perRank = microBatches / ranks->size();
+    for (int64_t i = 0; i < perRank; ++i, batch += ranks->size()) {
       results.clear();
-      if (failed(callOn(micro, batch++, results)))
+      if (failed(callOn(i == perRank - 1 && microLast ? microLast : micro, batch, results)))
         return failure();
       std::string label = "step " + std::to_string(step) + " micro " + std::to_string(i);
       if (failed(printLoss(label, micro, results)))
         return failure();
     }
-    for (StringAttr name : state->getNames())
-      printDigest("gradient", name, state->get(name, tx::State::Grad));
-    if (failed(writeState(".grad." + Twine(step), tx::State::Grad)))
+    for (StringAttr name : ranks->getNames())
+      printDigest("gradient", name, ranks->getGradient(name));
+    if (failed(writeState(".grad." + Twine(step), /*isGradient=*/true)))
       return failure();
     if (!update)
       continue;
     hyper.biasCorrection1 = 1 - std::pow(beta1, step);
     hyper.biasCorrection2 = 1 - std::pow(beta2, step);
     results.clear();
-    if (failed(call(update, *state, Datum(hyper), results)))
+    if (failed(callOnHyper(update, results)) || failed(ranks->checkEqual()))
       return failure();
     auto *stats = results.empty() ? nullptr : std::get_if<std::shared_ptr<const Tensor>>(&results[0]);
     if (!stats || (*stats)->size() != 9)
@@ -195,9 +229,9 @@ LogicalResult Run::evaluate() {
   }
 
   llvm::outs() << "after " << steps << " steps\n";
-  for (StringAttr name : state->getNames())
-    printDigest("value", name, state->get(name, tx::State::Value));
-  if (failed(writeState(".value", tx::State::Value)))
+  for (StringAttr name : ranks->getNames())
+    printDigest("value", name, ranks->getWhole(name, tx::State::Value));
+  if (failed(writeState(".value", /*isGradient=*/false)))
     return failure();
   if (eval) {
     results.clear();

@@ -51,13 +51,14 @@ struct Hyper {
 /// `value` rounded to bf16, to nearest even.
 double roundToBFloat16(double value);
 
-/// What outlives a function: five tensors for each parameter of a module, and its
-/// caches, which have a value only.
+/// What outlives a function on one rank: the tensors of each parameter of a module,
+/// and its caches, which have a value only.
 class State {
 public:
   /// Without `rounds`, every cast is exact: for finite differences.
-  explicit State(mlir::ModuleOp module, bool rounds = true);
+  explicit State(mlir::ModuleOp module, bool rounds = true, int64_t rank = 0);
   bool getRounds() const { return rounds; }
+  int64_t getRank() const { return rank; }
 
   Tensor &get(mlir::StringAttr param, tx::State state) {
     return params[param].tensors[static_cast<int>(state)];
@@ -65,7 +66,10 @@ public:
   tx::ParamOp getParam(mlir::StringAttr name) { return params[name].op; }
   /// All parameters, in the order of the module.
   llvm::ArrayRef<mlir::StringAttr> getNames() const { return names; }
-  /// Makes the bf16 copy of a parameter's value.
+  /// The flat elements of a parameter that its value has on this rank: the first, and
+  /// how many are not padding.
+  std::pair<int64_t, int64_t> getOwned(mlir::StringAttr param);
+  /// Makes the bf16 copy of a parameter's value (of its shard, if ranks share it).
   void keepCompute(mlir::StringAttr param);
   /// Fills a parameter as its tx.param says; its gradient and moments become zero.
   void initialise(mlir::StringAttr param, uint64_t seed);
@@ -76,9 +80,10 @@ public:
 private:
   struct Param {
     tx::ParamOp op;
-    Tensor tensors[5];
+    Tensor tensors[7];
   };
   bool rounds;
+  int64_t rank;
   llvm::DenseMap<mlir::StringAttr, Param> params;
   llvm::SmallVector<mlir::StringAttr> names;
 };
@@ -111,11 +116,16 @@ public:
   /// terminator are the results. An op without a rule is an error.
   mlir::LogicalResult run(mlir::Block &block, llvm::ArrayRef<Datum> arguments,
                           llvm::SmallVectorImpl<Datum> &results);
+  /// Evaluates one op by its rule.
+  mlir::LogicalResult interpret(mlir::Operation &op);
 
 private:
   State &state;
   llvm::DenseMap<mlir::Value, Datum> values;
 };
+
+/// Checks that `function` is a straight-line program of so many arguments.
+mlir::LogicalResult checkCallable(mlir::func::FuncOp function, size_t arguments);
 
 /// Evaluates a function on a fresh frame.
 mlir::LogicalResult call(mlir::func::FuncOp function, State &state, llvm::ArrayRef<Datum> arguments,

@@ -5,7 +5,7 @@ def Run : Pass<"tx-interp-run", "::mlir::ModuleOp"> {
   let summary = "Evaluate a module in float64 and print losses and digests";
   let options = [
     Option<"steps", "steps", "int64_t", "1", "Updates to make">,
-    Option<"microBatches", "micro_batches", "int64_t", "1", "Calls of @micro before each update">,
+    Option<"microBatches", "micro_batches", "int64_t", "1", "Micro batches of each update, over all ranks">,
     Option<"seed", "seed", "uint64_t", "1337", "Seed of initial values and dropout">,
     Option<"dataSeed", "data_seed", "uint64_t", "1", "Seed of the tokens">,
     Option<"ignored", "ignored", "double", "0", "Share of the targets that are ignored">,

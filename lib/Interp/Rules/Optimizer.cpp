@@ -48,13 +48,59 @@ LogicalResult globalNorm(tx::GlobalNormOp op, Frame &frame) {
   return success();
 }
 
+LogicalResult gradientSums(tx::GradientSumsOp op, Frame &frame) {
+  const Hyper &hyper = frame.getHyper(op.getHyper());
+  State &state = frame.getState();
+  Tensor &sums = frame.create(op.getSums()), &extrema = frame.create(op.getExtrema());
+  extrema.data = {INFINITY, INFINITY};
+  for (auto [i, name] : llvm::enumerate(op.getParams().getAsRange<FlatSymbolRefAttr>())) {
+    bool isShared = state.getParam(name.getAttr()).getShards().has_value();
+    // What all ranks have counts once.
+    if (!isShared && state.getRank() != 0)
+      continue;
+    const Tensor &grad = state.get(name.getAttr(), isShared ? tx::State::GradShard : tx::State::Grad);
+    for (int64_t e = 0, count = state.getOwned(name.getAttr()).second; e < count; ++e) {
+      double g = grad[e] * hyper.gradScale;
+      sums[0] += g;
+      sums[1 + i] += g * g;
+      extrema[0] = std::min(extrema[0], g);
+      extrema[1] = std::min(extrema[1], -g);
+    }
+  }
+  return success();
+}
+
+LogicalResult gradientStats(tx::GradientStatsOp op, Frame &frame) {
+  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Tensor &sums = frame.get(op.getSums()), &extrema = frame.get(op.getExtrema());
+  int64_t count = 0;
+  for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>())
+    count +=
+        cast<RankedTensorType>(frame.getState().getParam(name.getAttr()).getType()).getNumElements();
+  double squares = 0, normSum = 0, normMax = 0, normMin = INFINITY;
+  for (double tensorSquares : ArrayRef(sums.data).drop_front()) {
+    squares += tensorSquares;
+    double norm = std::sqrt(tensorSquares);
+    normSum += norm;
+    normMax = std::max(normMax, norm);
+    normMin = std::min(normMin, norm);
+  }
+  double norm = std::sqrt(squares), mean = sums[0] / count;
+  double clipScale = hyper.gradClip > 0 ? std::min(1.0, hyper.gradClip / norm) : 1;
+  double deviation = std::sqrt(std::max(0.0, squares / count - mean * mean));
+  frame.create(op.getStats()).data = {
+      norm, clipScale, mean, deviation, extrema[0], -extrema[1], normSum / (sums.size() - 1), normMax, normMin};
+  return success();
+}
+
 LogicalResult adamw(tx::AdamwOp op, Frame &frame) {
   const Hyper &hyper = frame.getHyper(op.getHyper());
   double clipScale = frame.get(op.getStats())[1];
   for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>()) {
     State &state = frame.getState();
-    Tensor &value = state.get(name.getAttr(), tx::State::Value),
-           &grad = state.get(name.getAttr(), tx::State::Grad);
+    bool isShared = state.getParam(name.getAttr()).getShards().has_value();
+    Tensor &value = state.get(name.getAttr(), tx::State::Value);
+    Tensor &grad = state.get(name.getAttr(), isShared ? tx::State::GradShard : tx::State::Grad);
     Tensor &moment1 = state.get(name.getAttr(), tx::State::Moment1);
     Tensor &moment2 = state.get(name.getAttr(), tx::State::Moment2);
     bool decay = state.getParam(name.getAttr()).getDecay();
@@ -79,6 +125,8 @@ LogicalResult adamw(tx::AdamwOp op, Frame &frame) {
 
 void attachOptimizerRules(MLIRContext *context) {
   attach<tx::GlobalNormOp, globalNorm>(context);
+  attach<tx::GradientSumsOp, gradientSums>(context);
+  attach<tx::GradientStatsOp, gradientStats>(context);
   attach<tx::AdamwOp, adamw>(context);
 }
 

@@ -26,6 +26,24 @@ LogicalResult accumulate(tx::AccumulateOp op, Frame &frame) {
   return success();
 }
 
+LogicalResult accumulateShards(tx::AccumulateShardsOp op, Frame &frame) {
+  for (auto [name, value] : llvm::zip_equal(op.getParams().getAsRange<FlatSymbolRefAttr>(), op.getValues())) {
+    const Tensor &shard = frame.get(value);
+    Tensor &grad = frame.getState().get(name.getAttr(), tx::State::GradShard);
+    for (int64_t e = 0; e < grad.size(); ++e)
+      grad[e] += shard[e];
+  }
+  return success();
+}
+
+LogicalResult clearGradients(tx::ClearGradientsOp op, Frame &frame) {
+  for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>()) {
+    Tensor &grad = frame.getState().get(name.getAttr(), tx::State::Grad);
+    std::fill(grad.data.begin(), grad.data.end(), 0.0);
+  }
+  return success();
+}
+
 LogicalResult init(tx::InitOp op, Frame &frame) {
   frame.getState().initialise(op.getParamAttr().getAttr(), frame.getHyper(op.getHyper()).seed);
   if (op.getCompute())
@@ -39,6 +57,8 @@ void attachStateRules(MLIRContext *context) {
   attach<tx::ReadOp, read>(context);
   attach<tx::AssignOp, assign>(context);
   attach<tx::AccumulateOp, accumulate>(context);
+  attach<tx::AccumulateShardsOp, accumulateShards>(context);
+  attach<tx::ClearGradientsOp, clearGradients>(context);
   attach<tx::InitOp, init>(context);
 }
 
