@@ -412,10 +412,10 @@ struct Partition : impl::PartitionBase<Partition> {
         return module.emitError() << "mesh \"" << mesh << "\": axis " << axis.name << " has " << axis.size
                                   << " ranks; only dp, data-parallel ranks, can have more than 1";
     if (zero < 0 || zero > 3 || bucketMb < 0 || bucketMb > 1 << 20)
-      return module.emitError() << "zero must be 0 to 3 and bucket_mb 0 to 1048576, found " << zero
-                                << " and " << bucketMb;
+      return module.emitError() << "zero must be 0 to 3 and bucket_mb 0 to 1048576, found " << int64_t(zero)
+                                << " and " << int64_t(bucketMb);
     if (zero > 0 && parsed->getNumRanks() == 1)
-      return module.emitError() << "zero " << zero << " shares state among ranks, but mesh \"" << mesh
+      return module.emitError() << "zero " << int64_t(zero) << " shares state among ranks, but mesh \"" << mesh
                                 << "\" has 1 rank; use zero 0, or more ranks, as in dp:2";
     if (parsed->getNumRanks() > 1)
       for (StringRef name : {"init", "micro", "update", "eval"})

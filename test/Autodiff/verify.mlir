@@ -34,7 +34,7 @@ module {
   func.func private @init(!tx.hyper)
   // expected-error @+1 {{@eval must have a body without branches, found 0 blocks}}
   func.func private @eval(tensor<2x3xi32>, tensor<2x3xi32>, !tx.hyper) -> (tensor<f32>, tensor<f32>)
-  // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @update, @eval and @decode}}
+  // expected-error @+1 {{@forward is left after autodiff; expected only @init, @micro, @micro_last, @update, @eval and @decode}}
   func.func private @forward()
 }
 

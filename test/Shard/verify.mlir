@@ -86,7 +86,6 @@ module attributes {tx.mesh = "dp:2", tx.zero = 0 : i64} {
     tx.init @w, %hyper
     return
   }
-  // expected-error @+2 {{@micro returns 'tensor<f32>' of this rank alone; expected the sum over ranks}}
   // expected-error @+1 {{@micro returns 'tensor<f32>' of this rank alone; expected the sum over ranks}}
   func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
