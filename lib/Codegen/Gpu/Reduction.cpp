@@ -75,7 +75,12 @@ LogicalResult emitTable(GpuBuilder &b, const KernelBody &body) {
       emitFrequencies(b, b.function, (b.function.getName() + "_frequencies").str(), op, /*space=*/1);
   Value index = b.add(b.mul(b.block(), b.i64(tableThreads)), b.thread());
   b.ifThen(b.icmp(arith::CmpIPredicate::ult, index, b.i64(countOf(op.getCos()))), [&] {
-    Value position = b.create<arith::SIToFPOp>(b.getF64Type(), b.divu(index, b.i64(half)));
+    Value row = b.divu(index, b.i64(half));
+    if (auto argument = dyn_cast_or_null<BlockArgument>(op.getPosition())) {
+      Value first = b.load(b.argument(argument.getArgNumber()), b.i64(0), b.getI32Type());
+      row = b.add(row, b.create<arith::ExtSIOp>(b.getI64Type(), first));
+    }
+    Value position = b.create<arith::SIToFPOp>(b.getF64Type(), row);
     Value frequency = b.load(frequencies, b.remu(index, b.i64(half)), b.getF64Type());
     auto [sine, cosine] = sinCosF64(b, b.fmul(position, frequency));
     for (auto [i, yielded] : llvm::enumerate(body.yield->getOperands()))

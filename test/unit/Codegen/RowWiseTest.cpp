@@ -59,7 +59,7 @@ TEST(RowWise, ActivationVjp) {
         tx.yield %d : tensor<$Bx$Tx$Nxf32>
     })";
     text.replace(text.find("KIND"), 4, kind);
-    checkWidths(text, 1e-6);
+    checkWidths(text, 2e-6);
   }
 }
 
