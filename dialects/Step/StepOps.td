@@ -127,32 +127,40 @@ def Step_GemmOp : Step_Op<"gemm", [HasParent<"EntryOp">]> {
     c[m, n] = op(a)[m, k] * op(b)[k, n] + beta * c, row-major; op transposes if
     asked; `accumulate` makes beta 1, else it is 0. `offsets` are the places of
     a, b and c in their buffers, in bytes (none: 0). `batch` products lie one
-    after the other. `workspace` is scratch of the library.
+    after the other and their rows too, unless `layout` says how far apart rows
+    of a, b and c are, and then products of a, b and c, in elements. `workspace`
+    is scratch of the library.
 
     Constraints:
-    * (C1) `a`, `b` and `c` name buffers that hold batch times m*k, k*n and m*n
-      elements from their offsets on; a and b have one type, c that type or f32.
+    * (C1) `a`, `b` and `c` name buffers that hold all elements of the products
+      from their offsets on; a and b have one type, c that type or f32.
     * (C2) `c` is neither `a` nor `b`.
-    * (C3) `offsets` is empty or has three elements.
+    * (C3) `offsets` is empty or has three elements; `layout` is empty or has six,
+      and rows do not overlap.
   }];
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$a, FlatSymbolRefAttr:$b, FlatSymbolRefAttr:$c,
     I64Attr:$m, I64Attr:$n, I64Attr:$k, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$accumulate,
     DefaultValuedAttr<I64Attr, "1">:$batch, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets,
-    OptionalAttr<FlatSymbolRefAttr>:$workspace);
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$layout, OptionalAttr<FlatSymbolRefAttr>:$workspace);
   let assemblyFormat = [{
     $name $a (`transposed` $transpose_a^)? `,` $b (`transposed` $transpose_b^)? `,` $c (`accumulate` $accumulate^)?
-    `m` $m `n` $n `k` $k (`batch` $batch^)? (`offsets` $offsets^)? (`workspace` $workspace^)? attr-dict
+    `m` $m `n` $n `k` $k (`batch` $batch^)? (`offsets` $offsets^)? (`layout` $layout^)? (`workspace` $workspace^)? attr-dict
   }];
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::llvm::StringRef":$a, "::llvm::StringRef":$b,
     "::llvm::StringRef":$c, "int64_t":$m, "int64_t":$n, "int64_t":$k, "bool":$transposeA, "bool":$transposeB,
     "bool":$accumulate, CArg<"int64_t", "1">:$batch), [{
       build($_builder, $_state, name, a, b, c, m, n, k, transposeA, transposeB, accumulate, batch,
-            ::llvm::ArrayRef<int64_t>{}, nullptr);
+            ::llvm::ArrayRef<int64_t>{}, ::llvm::ArrayRef<int64_t>{}, nullptr);
     }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Byte offset of a (0), b (1) or c (2) in its buffer.
     int64_t getOffset(unsigned operand) { return getOffsets().empty() ? 0 : getOffsets()[operand]; }
+    /// Rows and columns of a (0), b (1) or c (2) as they lie in memory.
+    std::pair<int64_t, int64_t> getExtent(unsigned operand);
+    /// Elements from one row of an operand to the next, and from one product to the next.
+    int64_t getRowStride(unsigned operand);
+    int64_t getBatchStride(unsigned operand);
   }];
 }
 

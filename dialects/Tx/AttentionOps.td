@@ -158,4 +158,136 @@ def Tx_DecodeAttentionOp : Tx_PureOp<"decode_attention", [
   }];
 }
 
+//===-- Attention in parts -------------------------------------------------===//
+// What tx.attention and its derivative are when their T x T matrices are kept in
+// memory (`attention_backend: manual`): made by tx-fuse-expand-attention.
+
+class Tx_AttentionProductOp<string mnemonic, list<Trait> traits = []> : Tx_PureOp<mnemonic, traits # [
+    DeclareOpInterfaceMethods<Tx_FlopsOpInterface, ["getFlopsCausal"]>]> {
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getHeadDim();
+  }];
+}
+
+def Tx_AttentionScoresOp : Tx_AttentionProductOp<"attention_scores"> {
+  let summary = "Products of all queries with all keys";
+  let description = [{
+    `qkv` [B, T, (H + 2K) * D] is packed as for `tx.attention`. For every b, h, t, s:
+        result[b, h, t, s] = dot(q[t], k[s])
+    Neither scaled nor masked.
+
+    Constraints:
+    * (C1) `n_kv_head` divides `n_head`, and `qkv` is [B, T, (n_head + 2 n_kv_head) * D].
+    * (C2) `result` is [B, n_head, T, T] of qkv's element type.
+
+    FLOPs: 2 * B * n_head * D * T * T in full, T (T + 1) / 2 pairs causal.
+  }];
+  let arguments = (ins Tx_FloatTensor:$qkv, I64Attr:$n_head, I64Attr:$n_kv_head);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = "$qkv `heads` $n_head `kv_heads` $n_kv_head attr-dict `:` type($qkv) `->` type($result)";
+}
+
+def Tx_CausalSoftmaxOp : Tx_PureOp<"causal_softmax", [AllTypesMatch<["input", "result"]>,
+    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
+  let summary = "Softmax of each row over the columns up to the diagonal";
+  let description = [{
+    `input` is [B, H, T, T]. For every b, h, t, over s <= t:
+        result[s] = exp(scale * input[s] - log(sum(exp(scale * input))))
+    and 0 for s > t, whatever `input` holds there.
+
+    Constraints:
+    * (C1) `input` is [B, H, T, T].
+    * (C2) `scale` is positive.
+
+    Derivative: `tx.causal_softmax_vjp`.
+  }];
+  let arguments = (ins Tx_FloatTensor:$input, F64Attr:$scale);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = "$input `scale` $scale attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Tx_CausalSoftmaxVjpOp : Tx_PureOp<"causal_softmax_vjp", [AllTypesMatch<["grad", "output", "result"]>,
+    DeclareOpInterfaceMethods<Tx_RowWiseOpInterface>]> {
+  let summary = "Derivative of tx.causal_softmax";
+  let description = [{
+    With p the `output` of the forward op, over s <= t:
+        result[s] = scale * p[s] * (grad[s] - sum(p * grad))
+    and 0 for s > t.
+
+    Constraints: as `tx.causal_softmax`.
+  }];
+  let arguments = (ins Tx_FloatTensor:$grad, Tx_FloatTensor:$output, F64Attr:$scale);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = "$grad `,` $output `scale` $scale attr-dict `:` type($grad)";
+  let hasVerifier = 1;
+}
+
+def Tx_AttentionMixOp : Tx_AttentionProductOp<"attention_mix"> {
+  let summary = "Sums of values, weighted by probabilities";
+  let description = [{
+    For every b, h, t, with p = `probabilities` [B, H, T, T]:
+        result[b, t, h * D + d] = sum over s of p[b, h, t, s] * v[s, d]
+
+    Constraints:
+    * (C1) as `tx.attention_scores`.
+    * (C2) `probabilities` is [B, n_head, T, T], `result` [B, T, n_head * D], both of
+      qkv's element type.
+
+    FLOPs: as `tx.attention_scores`.
+  }];
+  let arguments = (ins Tx_FloatTensor:$probabilities, Tx_FloatTensor:$qkv, I64Attr:$n_head, I64Attr:$n_kv_head);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = [{
+    $probabilities `,` $qkv `heads` $n_head `kv_heads` $n_kv_head attr-dict
+    `:` type($probabilities) `,` type($qkv) `->` type($result)
+  }];
+}
+
+def Tx_AttentionMixVjpOp : Tx_AttentionProductOp<"attention_mix_vjp"> {
+  let summary = "Derivative of tx.attention_mix by its probabilities";
+  let description = [{
+        result[b, h, t, s] = sum over d of grad[b, t, h * D + d] * v[s, d]
+    for all s, those after t included.
+
+    Constraints:
+    * (C1) as `tx.attention_scores`.
+    * (C2) `grad` is [B, T, n_head * D], `result` [B, n_head, T, T], both of qkv's
+      element type.
+
+    FLOPs: as `tx.attention_scores`.
+  }];
+  let arguments = (ins Tx_FloatTensor:$grad, Tx_FloatTensor:$qkv, I64Attr:$n_head, I64Attr:$n_kv_head);
+  let results = (outs Tx_FloatTensor:$result);
+  let assemblyFormat = [{
+    $grad `,` $qkv `heads` $n_head `kv_heads` $n_kv_head attr-dict `:` type($grad) `,` type($qkv) `->` type($result)
+  }];
+}
+
+def Tx_AttentionScoresVjpOp : Tx_AttentionProductOp<"attention_scores_vjp", [AllTypesMatch<["qkv", "qkv_grad"]>]> {
+  let summary = "Gradient of packed heads, from those of scores and results";
+  let description = [{
+    With ds = `scores_grad`, p = `probabilities` as `tx.attention_mix` read them:
+        dq[t] = sum over s of ds[t, s] * k[s]
+        dk[s] = sum over t of ds[t, s] * q[t]
+        dv[s] = sum over t of p[t, s] * grad[t]
+    dk and dv summed over the query heads that share a key/value head, in head order.
+
+    Constraints:
+    * (C1) as `tx.attention_scores`.
+    * (C2) `scores_grad` and `probabilities` are [B, n_head, T, T], `grad` is
+      [B, T, n_head * D], all of qkv's element type.
+
+    FLOPs: 6 * B * n_head * D * T * T in full, T (T + 1) / 2 pairs causal.
+  }];
+  let arguments = (ins Tx_FloatTensor:$scores_grad, Tx_FloatTensor:$probabilities, Tx_FloatTensor:$grad,
+    Tx_FloatTensor:$qkv, I64Attr:$n_head, I64Attr:$n_kv_head);
+  let results = (outs Tx_FloatTensor:$qkv_grad);
+  let assemblyFormat = [{
+    $scores_grad `,` $probabilities `,` $grad `,` $qkv `heads` $n_head `kv_heads` $n_kv_head attr-dict
+    `:` type($scores_grad) `,` type($probabilities) `,` type($grad) `,` type($qkv)
+  }];
+}
+
 #endif // TXC_TX_ATTENTION_OPS

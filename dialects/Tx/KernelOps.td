@@ -14,6 +14,8 @@ def Tx_KernelOp : Tx_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,
     `row_wise`        ops with RowWiseOpInterface over the same rows
     `matrix_product`  one tx.linear*, optionally added to one operand
     `attention`       one tx.attention, tx.attention_vjp or tx.decode_attention
+    `attention_product`  one tx.attention_scores, tx.attention_mix or a derivative
+                      of theirs: several products by a library
     `scatter`         one tx.embedding_vjp or tx.position_vjp, optionally added
                       to one operand
     `reduction`       one tx.mean_loss or tx.target_count

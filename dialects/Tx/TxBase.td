@@ -122,7 +122,8 @@ def Tx_KernelKind : Tx_Enum<"KernelKind", "how a region becomes machine code", [
   I32EnumAttrCase<"Attention", 2, "attention">,
   I32EnumAttrCase<"Scatter", 3, "scatter">,
   I32EnumAttrCase<"Reduction", 4, "reduction">,
-  I32EnumAttrCase<"Table", 5, "table">]>;
+  I32EnumAttrCase<"Table", 5, "table">,
+  I32EnumAttrCase<"AttentionProduct", 6, "attention_product">]>;
 def Tx_KernelKindAttr : EnumAttr<Tx_Dialect, Tx_KernelKind, "kernel_kind">;
 
 #endif // TXC_TX_BASE

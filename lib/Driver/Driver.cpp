@@ -155,8 +155,6 @@ LogicalResult checkSupported(const codegen::Target &target, import::Spec &spec) 
   };
   if (spec.recompute == import::Recompute::Block)
     return notBuilt("recompute: block", "auto, none or pointwise");
-  if (spec.attention_backend == import::AttentionBackend::Manual)
-    return notBuilt("attention_backend: manual", "auto or generated");
   if (spec.dtype == import::DType::BFloat16 && !target.isGpu())
     return notBuilt("dtype: bfloat16 on the CPU", "auto or float32");
   import::settleForTarget(spec, target.isGpu());
@@ -281,6 +279,9 @@ pipeline::Options getOptions(const Session &session) {
   auto section = [&](StringRef name) {
     return config->getAsObject() ? config->getAsObject()->getObject(name) : nullptr;
   };
+  if (const llvm::json::Object *model = section("model"))
+    options.fuse.expandAttention =
+        model->getString("attention_backend") == import::stringify(import::AttentionBackend::Manual);
   if (const llvm::json::Object *train = section("train")) {
     options.fuse.rematerialize = train->getString("recompute") == import::stringify(import::Recompute::Pointwise);
     options.fuse.lossChunks = train->getInteger("loss_chunks").value_or(1);

@@ -51,6 +51,8 @@ std::optional<tx::KernelKind> kindOf(Operation *op) {
     return tx::KernelKind::MatrixProduct;
   if (isa<tx::AttentionOp, tx::AttentionVjpOp, tx::DecodeAttentionOp>(op))
     return tx::KernelKind::Attention;
+  if (isa<tx::AttentionScoresOp, tx::AttentionMixOp, tx::AttentionMixVjpOp, tx::AttentionScoresVjpOp>(op))
+    return tx::KernelKind::AttentionProduct;
   if (isa<tx::EmbeddingVjpOp, tx::PositionVjpOp>(op))
     return tx::KernelKind::Scatter;
   if (isa<tx::MeanLossOp, tx::TargetCountOp>(op))

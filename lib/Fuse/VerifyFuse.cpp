@@ -85,6 +85,8 @@ void buildPipeline(OpPassManager &pm, const Options &options) {
   pm.addPass(createChunkLoss({options.lossChunks, options.maxLogitsBytes}));
   if (options.rematerialize)
     pm.addPass(createRematerialize());
+  if (options.expandAttention)
+    pm.addPass(createExpandAttention());
   pm.addPass(createExpandAccumulations());
   pm.addPass(createFormKernels());
   pm.addPass(createAssignInplace());

@@ -221,8 +221,6 @@ private:
           0};
     }
     if (auto gemm = dyn_cast<step::GemmOp>(command.op)) {
-      int64_t m = gemm.getM(), n = gemm.getN(), k = gemm.getK();
-      bool transposeA = gemm.getTransposeA(), transposeB = gemm.getTransposeB();
       auto dtype = [&](StringRef buffer) {
         return word(dtypeOf(program.buffer(buffer).type().getElementType()));
       };
@@ -230,19 +228,19 @@ private:
       return {record<txc_gemm_t>({string(gemm.getName()),
                                   dtype(gemm.getA()),
                                   dtype(gemm.getC()),
-                                  word(transposeA),
-                                  word(transposeB),
+                                  word(gemm.getTransposeA()),
+                                  word(gemm.getTransposeB()),
                                   llvm::ConstantFP::get(f32, gemm.getAccumulate() ? 1.0 : 0.0),
                                   word(gemm.getBatch()),
-                                  wide(m),
-                                  wide(n),
-                                  wide(k),
-                                  wide(transposeA ? m : k),
-                                  wide(transposeB ? k : n),
-                                  wide(n),
-                                  wide(m * k),
-                                  wide(k * n),
-                                  wide(m * n),
+                                  wide(gemm.getM()),
+                                  wide(gemm.getN()),
+                                  wide(gemm.getK()),
+                                  wide(gemm.getRowStride(0)),
+                                  wide(gemm.getRowStride(1)),
+                                  wide(gemm.getRowStride(2)),
+                                  wide(gemm.getBatchStride(0)),
+                                  wide(gemm.getBatchStride(1)),
+                                  wide(gemm.getBatchStride(2)),
                                   wide(address(gemm.getA()) + gemm.getOffset(0)),
                                   wide(address(gemm.getB()) + gemm.getOffset(1)),
                                   wide(address(gemm.getC()) + gemm.getOffset(2)),

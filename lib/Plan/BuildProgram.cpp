@@ -60,6 +60,39 @@ struct Segment {
   tx::ParamOp param;
 };
 
+/// Where the heads lie that a batched product of attention reads or writes.
+struct HeadProducts {
+  struct Operand {
+    Place place;
+    bool isMatrix;         ///< T x T of [B, H, T, T], else columns of rows [B, T, width]
+    bool isShared = false; ///< of a key/value head
+    int64_t width = 0, column = 0;
+    static Operand matrices(Place place) { return {place, true}; }
+  };
+  int64_t b, t, h, k, d, elementBytes;
+
+  Operand packed(Place place, int64_t head, bool isShared) const {
+    return {place, false, isShared, (h + 2 * k) * d, head * d};
+  }
+  Operand queries(Place qkv) const { return packed(qkv, 0, false); }
+  Operand keys(Place qkv) const { return packed(qkv, h, true); }
+  Operand values(Place qkv) const { return packed(qkv, h + k, true); }
+  Operand rows(Place place) const { return {place, false, false, h * d, 0}; }
+
+  /// Byte of the head of key/value head 0 that is number `shared` of those that share it.
+  int64_t first(const Operand &operand, int64_t batch, int64_t shared) const {
+    int64_t element = operand.isMatrix
+                          ? (batch * h + shared) * t * t
+                          : batch * t * operand.width + operand.column + (operand.isShared ? 0 : shared * d);
+    return element * elementBytes;
+  }
+  /// Elements from the head of one key/value head to that of the next.
+  int64_t stride(const Operand &operand) const {
+    int64_t heads = operand.isShared ? 1 : h / k;
+    return heads * (operand.isMatrix ? t * t : d);
+  }
+};
+
 constexpr StringLiteral stateNames[] = {"", ".grad", ".moment1", ".moment2", ".compute"};
 constexpr step::BufferKind stateKinds[] = {step::BufferKind::Param, step::BufferKind::Grad,
                                            step::BufferKind::Moment1, step::BufferKind::Moment2,
@@ -332,9 +365,9 @@ private:
       stddevs.clear();
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(entry);
-    auto kernel =
-        builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{},
-                                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, table, stddevs, ArrayAttr(), compute);
+    auto kernel = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind,
+                                                 ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
+                                                 ArrayRef<int64_t>{}, table, stddevs, ArrayAttr(), compute);
     builder.createBlock(&kernel.getBody());
     return kernel;
   }
@@ -409,18 +442,25 @@ private:
       places[result] = place;
       args.push_back(place);
     }
+    if (kernel.getKind() == tx::KernelKind::AttentionProduct) {
+      addAttentionProducts(kernel, args);
+      return success();
+    }
     Operation *command =
         kernel.getKind() == tx::KernelKind::MatrixProduct
             ? addGemm(kernel, args)
             : addLaunch(kernel.getLoc(), kernel.getName(), getKernel(kernel), args, kernel.getInputs().size())
                   .getOperation();
     setBytes(command, kernel);
-    kernel.getBody().walk([&](tx::FlopsOpInterface op) {
-      command->setAttr("op", builder.getStringAttr(op->getName().stripDialect()));
-      command->setAttr("flops_full", builder.getI64IntegerAttr(op.getFlopsFull()));
-      command->setAttr("flops_causal", builder.getI64IntegerAttr(op.getFlopsCausal()));
-    });
+    kernel.getBody().walk([&](tx::FlopsOpInterface op) { setFlops(command, op, 1); });
     return success();
+  }
+
+  /// One command of `commands` that do equal parts of `op`.
+  void setFlops(Operation *command, tx::FlopsOpInterface op, int64_t commands) {
+    command->setAttr("op", builder.getStringAttr(op->getName().stripDialect()));
+    command->setAttr("flops_full", builder.getI64IntegerAttr(op.getFlopsFull() / commands));
+    command->setAttr("flops_causal", builder.getI64IntegerAttr(op.getFlopsCausal() / commands));
   }
 
   /// step.kernel with the body of `kernel`; one for all that are equal.
@@ -488,6 +528,74 @@ private:
     if (a.isPart || b.isPart || c.isPart)
       gemm.setOffsets({a.offset, b.offset, c.offset});
     return gemm;
+  }
+
+  /// The products of attention in parts. Heads lie packed in rows of [B, T, N] and
+  /// one after the other in [B, H, T, T]; a product multiplies, for one element of
+  /// the batch, one of the query heads that share a key/value head with it, for all
+  /// key/value heads at once. Sums over query heads go in head order.
+  void addAttentionProducts(tx::KernelOp kernel, ArrayRef<Place> args) {
+    Operation *op = &kernel.getBody().front().front();
+    auto place = [&](Value operand) { return args[cast<BlockArgument>(operand).getArgNumber()]; };
+    Place out = args.back();
+    auto build = [&](auto product) {
+      Value qkv = product.getQkv();
+      auto type = cast<RankedTensorType>(qkv.getType());
+      HeadProducts heads{type.getDimSize(0),
+                         type.getDimSize(1),
+                         static_cast<int64_t>(product.getNHead()),
+                         static_cast<int64_t>(product.getNKvHead()),
+                         product.getHeadDim(),
+                         bytesOf(type) / type.getNumElements()};
+      return std::pair(heads, place(qkv));
+    };
+    SmallVector<step::GemmOp> commands;
+    auto add = [&](const HeadProducts &heads, HeadProducts::Operand a, bool transposeA,
+                   HeadProducts::Operand b, bool transposeB, HeadProducts::Operand c,
+                   bool sumsHeads = false) {
+      int64_t t = heads.t, d = heads.d, m = t, n = b.isMatrix || transposeB ? t : d, k = a.isMatrix ? t : d;
+      for (int64_t batch = 0; batch < heads.b; ++batch)
+        for (int64_t shared = 0; shared < heads.h / heads.k; ++shared) {
+          auto gemm = builder.create<step::GemmOp>(
+              kernel.getLoc(), kernel.getName(), a.place.buffer.getValue(), b.place.buffer.getValue(),
+              c.place.buffer.getValue(), m, n, k, transposeA, transposeB, sumsHeads && shared > 0, heads.k);
+          SmallVector<int64_t> offsets, layout;
+          for (const HeadProducts::Operand &operand : {a, b, c})
+            offsets.push_back(operand.place.offset + heads.first(operand, batch, shared));
+          for (const HeadProducts::Operand &operand : {a, b, c})
+            layout.push_back(operand.isMatrix ? t : operand.width);
+          for (const HeadProducts::Operand &operand : {a, b, c})
+            layout.push_back(heads.stride(operand));
+          gemm.setOffsets(offsets);
+          gemm.setLayout(layout);
+          commands.push_back(gemm);
+        }
+    };
+    using Operand = HeadProducts::Operand;
+    if (auto scores = dyn_cast<tx::AttentionScoresOp>(op)) {
+      auto [heads, qkv] = build(scores);
+      add(heads, heads.queries(qkv), false, heads.keys(qkv), true, Operand::matrices(out));
+    } else if (auto mix = dyn_cast<tx::AttentionMixOp>(op)) {
+      auto [heads, qkv] = build(mix);
+      add(heads, Operand::matrices(place(mix.getProbabilities())), false, heads.values(qkv), false,
+          heads.rows(out));
+    } else if (auto mixVjp = dyn_cast<tx::AttentionMixVjpOp>(op)) {
+      auto [heads, qkv] = build(mixVjp);
+      add(heads, heads.rows(place(mixVjp.getGrad())), false, heads.values(qkv), true, Operand::matrices(out));
+    } else {
+      auto vjp = cast<tx::AttentionScoresVjpOp>(op);
+      auto [heads, qkv] = build(vjp);
+      Operand scoresGrad = Operand::matrices(place(vjp.getScoresGrad()));
+      Operand probabilities = Operand::matrices(place(vjp.getProbabilities()));
+      add(heads, scoresGrad, false, heads.keys(qkv), false, heads.queries(out));
+      add(heads, scoresGrad, true, heads.queries(qkv), false, heads.keys(out), true);
+      add(heads, probabilities, true, heads.rows(place(vjp.getGrad())), false, heads.values(out), true);
+    }
+    int64_t bytes = kernel.getBytesRead() + kernel.getBytesWritten();
+    for (step::GemmOp command : commands) {
+      command->setAttr("bytes", builder.getI64IntegerAttr(bytes / static_cast<int64_t>(commands.size())));
+      setFlops(command, cast<tx::FlopsOpInterface>(op), commands.size());
+    }
   }
 
   ModuleOp module;

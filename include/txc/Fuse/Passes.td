@@ -17,6 +17,11 @@ def Rematerialize : Pass<"tx-fuse-rematerialize", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numValues", "values", "Values made again">];
 }
 
+def ExpandAttention : Pass<"tx-fuse-expand-attention", "::mlir::ModuleOp"> {
+  let summary = "Take attention apart into products and softmax";
+  let dependentDialects = ["::txc::tx::TxDialect", "::mlir::arith::ArithDialect"];
+}
+
 def ExpandAccumulations : Pass<"tx-fuse-expand-accumulations", "::mlir::ModuleOp"> {
   let summary = "Write each tx.accumulate as read, add, assign";
   let dependentDialects = ["::txc::tx::TxDialect"];

@@ -126,7 +126,8 @@ LogicalResult RowKernel::visitRow() {
             .Case<tx::AddOp, tx::AddBiasOp, tx::BiasVjpOp, tx::ActivationOp, tx::ActivationVjpOp,
                   tx::SwigluOp, tx::SwigluVjpOp, tx::DropoutOp, tx::CastOp, tx::RmsNormOp, tx::RmsNormVjpOp,
                   tx::LayerNormOp, tx::LayerNormVjpOp, tx::NormalizedOp, tx::EmbeddingOp, tx::AddPositionOp, tx::RopeOp,
-                  tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossVjpOp>(
+                  tx::CrossEntropyOp, tx::CrossEntropyVjpOp, tx::MeanLossVjpOp,
+                  tx::CausalSoftmaxOp, tx::CausalSoftmaxVjpOp>(
                 [&](auto typed) { return emit(*this, typed); })
             .Default(
                 [](Operation *other) { return other->emitOpError() << "has no rule in a row-wise kernel"; });

@@ -153,6 +153,8 @@ mlir::LogicalResult emit(RowKernel &k, tx::RopeOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::CrossEntropyOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::CrossEntropyVjpOp op);
 mlir::LogicalResult emit(RowKernel &k, tx::MeanLossVjpOp op);
+mlir::LogicalResult emit(RowKernel &k, tx::CausalSoftmaxOp op);
+mlir::LogicalResult emit(RowKernel &k, tx::CausalSoftmaxVjpOp op);
 
 /// Lanes with which tx.rope works without gathers, at most `most`; 0 if none.
 int64_t ropeLanes(tx::RopeOp op, int64_t most);

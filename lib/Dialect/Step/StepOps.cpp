@@ -55,15 +55,36 @@ LogicalResult LaunchOp::verify() {
   return success();
 }
 
+std::pair<int64_t, int64_t> GemmOp::getExtent(unsigned operand) {
+  int64_t m = getM(), n = getN(), k = getK();
+  if (operand == 0)
+    return getTransposeA() ? std::pair(k, m) : std::pair(m, k);
+  if (operand == 1)
+    return getTransposeB() ? std::pair(n, k) : std::pair(k, n);
+  return {m, n};
+}
+int64_t GemmOp::getRowStride(unsigned operand) {
+  return getLayout().empty() ? getExtent(operand).second : getLayout()[operand];
+}
+int64_t GemmOp::getBatchStride(unsigned operand) {
+  auto [rows, columns] = getExtent(operand);
+  return getLayout().empty() ? rows * columns : getLayout()[3 + operand];
+}
+
 LogicalResult GemmOp::verify() {
-  int64_t m = getM(), n = getN(), k = getK(), batch = getBatch();
+  int64_t batch = getBatch();
   if (!getOffsets().empty() && getOffsets().size() != 3)
     return emitOpError() << "(C3): expects 3 offsets, found " << getOffsets().size();
-  std::pair<FlatSymbolRefAttr, int64_t> operands[] = {
-      {getAAttr(), m * k}, {getBAttr(), k * n}, {getCAttr(), m * n}};
+  if (!getLayout().empty() && getLayout().size() != 6)
+    return emitOpError() << "(C3): expects a layout of 6 strides, found " << getLayout().size();
   Type element;
-  for (auto [index, operand] : llvm::enumerate(operands)) {
-    auto [name, elements] = operand;
+  FlatSymbolRefAttr names[] = {getAAttr(), getBAttr(), getCAttr()};
+  for (auto [index, name] : llvm::enumerate(names)) {
+    auto [rows, columns] = getExtent(index);
+    if (getRowStride(index) < columns || getBatchStride(index) < 0)
+      return emitOpError() << "(C3): rows of " << columns << " elements of " << name << " are "
+                           << getRowStride(index) << " apart, products " << getBatchStride(index);
+    int64_t elements = (batch - 1) * getBatchStride(index) + (rows - 1) * getRowStride(index) + columns;
     AllocOp alloc = lookupBuffer(*this, name);
     if (!alloc)
       return failure();
@@ -73,13 +94,14 @@ LogicalResult GemmOp::verify() {
     bool fits = type && type.hasStaticShape() && type.getElementType().isIntOrFloat();
     if (fits) {
       int64_t elementBytes = (type.getElementTypeBitWidth() + 7) / 8;
-      int64_t needed = getOffset(index) + batch * elements * elementBytes;
+      int64_t needed = getOffset(index) + elements * elementBytes;
       int64_t held = type.getNumElements() * elementBytes;
-      fits = getOffset(index) >= 0 && needed <= held && (!getOffsets().empty() || needed == held);
+      fits = getOffset(index) >= 0 && needed <= held &&
+             (!getOffsets().empty() || !getLayout().empty() || needed == held);
       fits &= !element || type.getElementType() == element || (mayBeF32 && type.getElementType().isF32());
     }
     if (!fits)
-      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << batch * elements
+      return emitOpError() << "(C1): " << name << " is " << alloc.getType() << " but " << elements
                            << " elements" << (element ? " of the other operands' type" : "") << " are needed";
     element = type.getElementType();
   }

@@ -24,6 +24,17 @@ template <typename Op> static uint64_t attentionFlops(Op op, uint64_t products, 
   return 2 * products * b * op.getNHead() * op.getHeadDim() * pairs;
 }
 
+#define ATTENTION_PRODUCTS(Op, products)                                                                     \
+  uint64_t Op::getFlopsFull() { return attentionFlops(*this, products, false); }                             \
+  uint64_t Op::getFlopsCausal() { return attentionFlops(*this, products, true); }
+ATTENTION_PRODUCTS(AttentionOp, 2)
+ATTENTION_PRODUCTS(AttentionVjpOp, 4)
+ATTENTION_PRODUCTS(AttentionScoresOp, 1)
+ATTENTION_PRODUCTS(AttentionMixOp, 1)
+ATTENTION_PRODUCTS(AttentionMixVjpOp, 1)
+ATTENTION_PRODUCTS(AttentionScoresVjpOp, 3)
+#undef ATTENTION_PRODUCTS
+
 /// Two products with one position of the cache.
 static uint64_t decodeFlops(DecodeAttentionOp op) {
   return 4 * static_cast<uint64_t>(cast<RankedTensorType>(op.getQkv().getType()).getDimSize(0)) * op.getNHead() *
@@ -33,9 +44,5 @@ static uint64_t cacheLength(DecodeAttentionOp op) {
   return cast<RankedTensorType>(op.getKeys().getType()).getDimSize(2);
 }
 
-uint64_t AttentionOp::getFlopsFull() { return attentionFlops(*this, 2, false); }
-uint64_t AttentionOp::getFlopsCausal() { return attentionFlops(*this, 2, true); }
-uint64_t AttentionVjpOp::getFlopsFull() { return attentionFlops(*this, 4, false); }
-uint64_t AttentionVjpOp::getFlopsCausal() { return attentionFlops(*this, 4, true); }
 uint64_t DecodeAttentionOp::getFlopsFull() { return decodeFlops(*this) * cacheLength(*this); }
 uint64_t DecodeAttentionOp::getFlopsCausal() { return decodeFlops(*this) * (cacheLength(*this) + 1) / 2; }

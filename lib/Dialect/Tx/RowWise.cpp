@@ -47,6 +47,8 @@ ROW_WISE(DropoutOp,         rowsOf(getInput()),  ({A::Row, A::Hyper}, index),   
 ROW_WISE(CastOp,            rowsOf(getInput()),  ({A::Row}, index),                                               ({A::Row}, index))
 ROW_WISE(CrossEntropyOp,    rowsOf(getLogits()), ({A::Row, A::RowScalar}, index),                                 ({A::RowScalar, A::RowScalar}, index))
 ROW_WISE(CrossEntropyVjpOp, rowsOf(getLogits()), ({A::RowScalar, A::Row, A::RowScalar, A::RowScalar}, index),     ({A::Row}, index))
+ROW_WISE(CausalSoftmaxOp,   rowsOf(getInput()),  ({A::Row}, index),                                               ({A::Row}, index))
+ROW_WISE(CausalSoftmaxVjpOp, rowsOf(getGrad()),  ({A::Row, A::Row}, index),                                       ({A::Row}, index))
 ROW_WISE(MeanLossVjpOp,     elementsOf(getResult()), ({A::Scalar, A::Scalar}, index),                             ({A::RowScalar}, index))
 #undef ROW_WISE
 // clang-format on

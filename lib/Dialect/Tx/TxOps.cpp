@@ -416,11 +416,83 @@ template <typename Op> static LogicalResult verifyAttention(Op op, Value output,
 LogicalResult AttentionOp::verify() { return verifyAttention(*this, getResult(), getLse()); }
 LogicalResult AttentionVjpOp::verify() { return verifyAttention(*this, getOutput(), getLse()); }
 
+/// B, T, H and D of an op on packed heads; fails with (C1).
+namespace {
+struct PackedHeads {
+  int64_t b = 0, t = 0, h = 0, d = 0;
+  Type element;
+  RankedTensorType matrices() const { return RankedTensorType::get({b, h, t, t}, element); }
+  RankedTensorType rows() const { return RankedTensorType::get({b, t, h * d}, element); }
+};
+} // namespace
+
+template <typename Op> static FailureOr<PackedHeads> packedHeads(Op op) {
+  int64_t heads = op.getNHead(), kvHeads = op.getNKvHead();
+  auto type = tensor(op.getQkv());
+  if (heads <= 0 || kvHeads <= 0 || heads % kvHeads || type.getRank() != 3 ||
+      type.getDimSize(2) % (heads + 2 * kvHeads)) {
+    op.emitOpError() << "(C1): kv_heads must divide heads and qkv be [B, T, (heads + 2 kv_heads) * D], found "
+                     << type << " for " << heads << " heads and " << kvHeads << " kv_heads";
+    return failure();
+  }
+  return PackedHeads{type.getDimSize(0), type.getDimSize(1), heads, type.getDimSize(2) / (heads + 2 * kvHeads),
+                     type.getElementType()};
+}
+
+/// (C2): `value` is of type `expected`.
+static LogicalResult verifyAttentionPart(Operation *op, StringRef name, Value value, RankedTensorType expected) {
+  if (tensor(value) == expected)
+    return success();
+  return op->emitOpError() << "(C2): expects " << name << " of " << expected << ", found " << value.getType();
+}
+
+LogicalResult AttentionScoresOp::verify() {
+  FailureOr<PackedHeads> heads = packedHeads(*this);
+  return failed(heads) ? failure() : verifyAttentionPart(*this, "a result", getResult(), heads->matrices());
+}
+
+LogicalResult AttentionMixOp::verify() {
+  FailureOr<PackedHeads> heads = packedHeads(*this);
+  if (failed(heads) || failed(verifyAttentionPart(*this, "probabilities", getProbabilities(), heads->matrices())))
+    return failure();
+  return verifyAttentionPart(*this, "a result", getResult(), heads->rows());
+}
+
+LogicalResult AttentionMixVjpOp::verify() {
+  FailureOr<PackedHeads> heads = packedHeads(*this);
+  if (failed(heads) || failed(verifyAttentionPart(*this, "a gradient", getGrad(), heads->rows())))
+    return failure();
+  return verifyAttentionPart(*this, "a result", getResult(), heads->matrices());
+}
+
+LogicalResult AttentionScoresVjpOp::verify() {
+  FailureOr<PackedHeads> heads = packedHeads(*this);
+  if (failed(heads) || failed(verifyAttentionPart(*this, "scores_grad", getScoresGrad(), heads->matrices())) ||
+      failed(verifyAttentionPart(*this, "probabilities", getProbabilities(), heads->matrices())))
+    return failure();
+  return verifyAttentionPart(*this, "a gradient", getGrad(), heads->rows());
+}
+
+template <typename Op> static LogicalResult verifyCausalSoftmax(Op op) {
+  auto type = tensor(op.getResult());
+  if (type.getRank() != 4 || type.getDimSize(2) != type.getDimSize(3))
+    return op.emitOpError() << "(C1): expects [B, H, T, T], found " << type;
+  if (!(op.getScale().convertToDouble() > 0))
+    return op.emitOpError() << "(C2): scale must be positive, found " << op.getScale().convertToDouble();
+  return success();
+}
+LogicalResult CausalSoftmaxOp::verify() { return verifyCausalSoftmax(*this); }
+LogicalResult CausalSoftmaxVjpOp::verify() { return verifyCausalSoftmax(*this); }
+
 template <typename Op> static int64_t headDim(Op op) {
   return width(op.getQkv()) / (op.getNHead() + 2 * op.getNKvHead());
 }
 int64_t AttentionOp::getHeadDim() { return headDim(*this); }
 int64_t AttentionVjpOp::getHeadDim() { return headDim(*this); }
+int64_t AttentionScoresOp::getHeadDim() { return headDim(*this); }
+int64_t AttentionMixOp::getHeadDim() { return headDim(*this); }
+int64_t AttentionMixVjpOp::getHeadDim() { return headDim(*this); }
+int64_t AttentionScoresVjpOp::getHeadDim() { return headDim(*this); }
 
 LogicalResult DecodeAttentionOp::verify() {
   int64_t heads = getNHead(), kvHeads = getNKvHead();
@@ -607,6 +679,8 @@ static bool kindAllows(KernelKind kind, Operation &op) {
     return isa<LinearOp, LinearInputVjpOp, LinearWeightVjpOp, AddOp>(op);
   case KernelKind::Attention:
     return isa<AttentionOp, AttentionVjpOp, DecodeAttentionOp>(op);
+  case KernelKind::AttentionProduct:
+    return isa<AttentionScoresOp, AttentionMixOp, AttentionMixVjpOp, AttentionScoresVjpOp>(op);
   case KernelKind::Scatter:
     return isa<EmbeddingVjpOp, PositionVjpOp, AddOp>(op);
   case KernelKind::Reduction:

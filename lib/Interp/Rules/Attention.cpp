@@ -2,6 +2,7 @@
 
 #include "Rules.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -44,22 +45,24 @@ LogicalResult rope(tx::RopeOp op, Frame &frame) {
   return success();
 }
 
-/// Where the heads of a packed qkv lie, and what is dropped.
-template <typename Op> struct Heads {
-  Heads(Op op, Frame &frame)
+/// Where the heads of a packed qkv lie.
+struct PackedHeads {
+  template <typename Op>
+  explicit PackedHeads(Op op)
       : heads(op.getNHead()), kvHeads(op.getNKvHead()), dim(op.getHeadDim()),
         block(cast<RankedTensorType>(op.getQkv().getType()).getDimSize(1)),
-        batch(cast<RankedTensorType>(op.getQkv().getType()).getDimSize(0)),
-        dropout(op.getDropout().convertToDouble()), site(op.getSite()) {
-    if (op.getHyper())
-      hyper = frame.getHyper(op.getHyper());
-  }
+        batch(cast<RankedTensorType>(op.getQkv().getType()).getDimSize(0)) {}
   /// Columns of query head h and of the key and value heads that it reads.
   int64_t q(int64_t h) const { return h * dim; }
   int64_t k(int64_t h) const { return (heads + h / (heads / kvHeads)) * dim; }
   int64_t v(int64_t h) const { return (heads + kvHeads + h / (heads / kvHeads)) * dim; }
-  double drop(int64_t b, int64_t h, int64_t t, int64_t s) const {
-    return dropout == 0 ? 1 : dropoutFactor(hyper, dropout, site, ((b * heads + h) * block + t) * block + s);
+  /// Row t of the T x T matrix of head h.
+  int64_t matrixRow(int64_t b, int64_t h, int64_t t) const { return (b * heads + h) * block + t; }
+  void forEachRow(llvm::function_ref<void(int64_t b, int64_t h, int64_t t)> visit) const {
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t t = 0; t < block; ++t)
+          visit(b, h, t);
   }
   double dot(const double *x, const double *y) const {
     double sum = 0;
@@ -69,6 +72,19 @@ template <typename Op> struct Heads {
   }
 
   int64_t heads, kvHeads, dim, block, batch;
+};
+
+/// And what is dropped.
+template <typename Op> struct Heads : PackedHeads {
+  Heads(Op op, Frame &frame)
+      : PackedHeads(op), dropout(op.getDropout().convertToDouble()), site(op.getSite()) {
+    if (op.getHyper())
+      hyper = frame.getHyper(op.getHyper());
+  }
+  double drop(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    return dropout == 0 ? 1 : dropoutFactor(hyper, dropout, site, matrixRow(b, h, t) * block + s);
+  }
+
   double dropout;
   uint32_t site;
   Hyper hyper;
@@ -131,6 +147,94 @@ LogicalResult attentionVjp(tx::AttentionVjpOp op, Frame &frame) {
   return success();
 }
 
+LogicalResult attentionScores(tx::AttentionScoresOp op, Frame &frame) {
+  PackedHeads at(op);
+  const Tensor &qkv = frame.get(op.getQkv());
+  Tensor &result = frame.create(op.getResult());
+  at.forEachRow([&](int64_t b, int64_t h, int64_t t) {
+    for (int64_t s = 0; s < at.block; ++s)
+      result.row(at.matrixRow(b, h, t))[s] =
+          at.dot(qkv.row(b * at.block + t) + at.q(h), qkv.row(b * at.block + s) + at.k(h));
+  });
+  return success();
+}
+
+LogicalResult causalSoftmax(tx::CausalSoftmaxOp op, Frame &frame) {
+  const Tensor &input = frame.get(op.getInput());
+  Tensor &result = frame.create(op.getResult());
+  double scale = op.getScale().convertToDouble();
+  for (int64_t r = 0; r < input.rows(); ++r) {
+    int64_t visible = r % input.width() + 1;
+    const double *x = input.row(r);
+    double largest = *std::max_element(x, x + visible), sum = 0;
+    for (int64_t s = 0; s < visible; ++s)
+      sum += result.row(r)[s] = std::exp(scale * (x[s] - largest));
+    for (int64_t s = 0; s < visible; ++s)
+      result.row(r)[s] /= sum;
+  }
+  return success();
+}
+
+LogicalResult causalSoftmaxVjp(tx::CausalSoftmaxVjpOp op, Frame &frame) {
+  const Tensor &grad = frame.get(op.getGrad()), &output = frame.get(op.getOutput());
+  Tensor &result = frame.create(op.getResult());
+  double scale = op.getScale().convertToDouble();
+  for (int64_t r = 0; r < grad.rows(); ++r) {
+    int64_t visible = r % grad.width() + 1;
+    double dot = 0;
+    for (int64_t s = 0; s < visible; ++s)
+      dot += output.row(r)[s] * grad.row(r)[s];
+    for (int64_t s = 0; s < visible; ++s)
+      result.row(r)[s] = scale * output.row(r)[s] * (grad.row(r)[s] - dot);
+  }
+  return success();
+}
+
+LogicalResult attentionMix(tx::AttentionMixOp op, Frame &frame) {
+  PackedHeads at(op);
+  const Tensor &p = frame.get(op.getProbabilities()), &qkv = frame.get(op.getQkv());
+  Tensor &result = frame.create(op.getResult());
+  at.forEachRow([&](int64_t b, int64_t h, int64_t t) {
+    for (int64_t s = 0; s < at.block; ++s)
+      for (int64_t d = 0; d < at.dim; ++d)
+        result.row(b * at.block + t)[at.q(h) + d] +=
+            p.row(at.matrixRow(b, h, t))[s] * qkv.row(b * at.block + s)[at.v(h) + d];
+  });
+  return success();
+}
+
+LogicalResult attentionMixVjp(tx::AttentionMixVjpOp op, Frame &frame) {
+  PackedHeads at(op);
+  const Tensor &grad = frame.get(op.getGrad()), &qkv = frame.get(op.getQkv());
+  Tensor &result = frame.create(op.getResult());
+  at.forEachRow([&](int64_t b, int64_t h, int64_t t) {
+    for (int64_t s = 0; s < at.block; ++s)
+      result.row(at.matrixRow(b, h, t))[s] =
+          at.dot(grad.row(b * at.block + t) + at.q(h), qkv.row(b * at.block + s) + at.v(h));
+  });
+  return success();
+}
+
+LogicalResult attentionScoresVjp(tx::AttentionScoresVjpOp op, Frame &frame) {
+  PackedHeads at(op);
+  const Tensor &scoresGrad = frame.get(op.getScoresGrad()), &probabilities = frame.get(op.getProbabilities());
+  const Tensor &grad = frame.get(op.getGrad()), &qkv = frame.get(op.getQkv());
+  Tensor &qkvGrad = frame.create(op.getQkvGrad());
+  at.forEachRow([&](int64_t b, int64_t h, int64_t t) {
+    int64_t row = b * at.block + t;
+    for (int64_t s = 0; s < at.block; ++s) {
+      int64_t other = b * at.block + s;
+      double ds = scoresGrad.row(at.matrixRow(b, h, t))[s], p = probabilities.row(at.matrixRow(b, h, t))[s];
+      for (int64_t d = 0; d < at.dim; ++d) {
+        qkvGrad.row(row)[at.q(h) + d] += ds * qkv.row(other)[at.k(h) + d];
+        qkvGrad.row(other)[at.k(h) + d] += ds * qkv.row(row)[at.q(h) + d];
+        qkvGrad.row(other)[at.v(h) + d] += p * grad.row(row)[at.q(h) + d];
+      }
+    }
+  });
+  return success();
+}
+
 LogicalResult decodeAttention(tx::DecodeAttentionOp op, Frame &frame) {
   const Tensor &qkv = frame.get(op.getQkv());
   Tensor &keys = frame.create(op.getNewKeys()), &values = frame.create(op.getNewValues());
@@ -170,6 +274,12 @@ void attachAttentionRules(MLIRContext *context) {
   attach<tx::RopeOp, rope>(context);
   attach<tx::AttentionOp, attention>(context);
   attach<tx::AttentionVjpOp, attentionVjp>(context);
+  attach<tx::AttentionScoresOp, attentionScores>(context);
+  attach<tx::CausalSoftmaxOp, causalSoftmax>(context);
+  attach<tx::CausalSoftmaxVjpOp, causalSoftmaxVjp>(context);
+  attach<tx::AttentionMixOp, attentionMix>(context);
+  attach<tx::AttentionMixVjpOp, attentionMixVjp>(context);
+  attach<tx::AttentionScoresVjpOp, attentionScoresVjp>(context);
   attach<tx::DecodeAttentionOp, decodeAttention>(context);
 }
 

@@ -154,6 +154,46 @@ step.program @p {
 
 // -----
 
+// step.gemm (C3): a layout.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xf32> bytes 64
+  step.alloc @b activation : tensor<4x4xf32> bytes 64
+  step.alloc @c activation : tensor<4x4xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C3): expects a layout of 6 strides, found 3}}
+    step.gemm "c" @a, @b, @c m 4 n 4 k 4 layout [4, 4, 4]
+  }
+}
+
+// -----
+
+// step.gemm (C3): rows that overlap.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xf32> bytes 64
+  step.alloc @b activation : tensor<4x4xf32> bytes 64
+  step.alloc @c activation : tensor<4x4xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C3): rows of 4 elements of @c are 2 apart, products 0}}
+    step.gemm "c" @a, @b, @c m 4 n 4 k 4 layout [4, 4, 2, 0, 0, 0]
+  }
+}
+
+// -----
+
+// step.gemm (C1): two heads side by side in rows of 4; rows too far apart.
+step.program @p {
+  step.alloc @a activation : tensor<4x4xf32> bytes 64
+  step.alloc @b activation : tensor<4x4xf32> bytes 64
+  step.alloc @c activation : tensor<4x4xf32> bytes 64
+  step.entry @micro {
+    step.gemm "c" @a, @b, @c m 2 n 2 k 2 batch 2 layout [4, 4, 4, 2, 2, 2]
+    // expected-error @+1 {{(C1): @b is 'tensor<4x4xf32>' but 28 elements}}
+    step.gemm "c" @a, @b, @c m 4 n 4 k 4 layout [4, 8, 4, 0, 0, 0]
+  }
+}
+
+// -----
+
 // step.gemm (C1): no such buffer.
 step.program @p {
   step.alloc @a activation : tensor<2x4xf32> bytes 32

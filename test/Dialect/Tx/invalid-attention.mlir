@@ -186,3 +186,120 @@ func.func @f(%qkv: tensor<2x1x16xf32>, %k: tensor<2x1x5x4xf32>, %p: tensor<i32>)
   %y, %k2, %v2 = tx.decode_attention %qkv, %k, %k at %p heads 2 kv_heads 1 : tensor<2x1x16xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x1x4xf32>
   return
 }
+
+// -----
+
+// tx.attention_scores (C1)
+func.func @f(%q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads and qkv be [B, T, (heads + 2 kv_heads) * D], found 'tensor<1x5x16xf32>' for 3 heads and 2 kv_heads}}
+  %s = tx.attention_scores %q heads 3 kv_heads 2 : tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  return
+}
+
+// -----
+
+// tx.attention_scores (C2)
+func.func @f(%q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects a result of 'tensor<1x2x5x5xf32>', found 'tensor<1x2x5x4xf32>'}}
+  %s = tx.attention_scores %q heads 2 kv_heads 1 : tensor<1x5x16xf32> -> tensor<1x2x5x4xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix (C1)
+func.func @f(%p: tensor<1x2x5x5xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads}}
+  %o = tx.attention_mix %p, %q heads 2 kv_heads 4 : tensor<1x2x5x5xf32>, tensor<1x5x16xf32> -> tensor<1x5x8xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix (C2): probabilities of two heads
+func.func @f(%p: tensor<1x1x5x5xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects probabilities of 'tensor<1x2x5x5xf32>'}}
+  %o = tx.attention_mix %p, %q heads 2 kv_heads 1 : tensor<1x1x5x5xf32>, tensor<1x5x16xf32> -> tensor<1x5x8xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix (C2): the result
+func.func @f(%p: tensor<1x2x5x5xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects a result of 'tensor<1x5x8xf32>'}}
+  %o = tx.attention_mix %p, %q heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x5x16xf32> -> tensor<1x5x4xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix_vjp (C1)
+func.func @f(%g: tensor<1x5x8xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads}}
+  %d = tx.attention_mix_vjp %g, %q heads 2 kv_heads 0 : tensor<1x5x8xf32>, tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix_vjp (C2): the gradient
+func.func @f(%g: tensor<1x5x4xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects a gradient of 'tensor<1x5x8xf32>'}}
+  %d = tx.attention_mix_vjp %g, %q heads 2 kv_heads 1 : tensor<1x5x4xf32>, tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  return
+}
+
+// -----
+
+// tx.attention_mix_vjp (C2): the result, of another type
+func.func @f(%g: tensor<1x5x8xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects a result of 'tensor<1x2x5x5xf32>'}}
+  %d = tx.attention_mix_vjp %g, %q heads 2 kv_heads 1 : tensor<1x5x8xf32>, tensor<1x5x16xf32> -> tensor<1x2x5x5xbf16>
+  return
+}
+
+// -----
+
+// tx.attention_scores_vjp (C1)
+func.func @f(%s: tensor<1x2x5x5xf32>, %g: tensor<1x5x8xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C1): kv_heads must divide heads}}
+  %d = tx.attention_scores_vjp %s, %s, %g, %q heads 3 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x2x5x5xf32>, tensor<1x5x8xf32>, tensor<1x5x16xf32>
+  return
+}
+
+// -----
+
+// tx.attention_scores_vjp (C2): scores
+func.func @f(%s: tensor<1x2x4x5xf32>, %p: tensor<1x2x5x5xf32>, %g: tensor<1x5x8xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects scores_grad of 'tensor<1x2x5x5xf32>'}}
+  %d = tx.attention_scores_vjp %s, %p, %g, %q heads 2 kv_heads 1 : tensor<1x2x4x5xf32>, tensor<1x2x5x5xf32>, tensor<1x5x8xf32>, tensor<1x5x16xf32>
+  return
+}
+
+// -----
+
+// tx.attention_scores_vjp (C2): the gradient
+func.func @f(%s: tensor<1x2x5x5xf32>, %g: tensor<1x4x8xf32>, %q: tensor<1x5x16xf32>) {
+  // expected-error @+1 {{(C2): expects a gradient of 'tensor<1x5x8xf32>'}}
+  %d = tx.attention_scores_vjp %s, %s, %g, %q heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x2x5x5xf32>, tensor<1x4x8xf32>, tensor<1x5x16xf32>
+  return
+}
+
+// -----
+
+// tx.causal_softmax (C1)
+func.func @f(%x: tensor<1x2x5x4xf32>) {
+  // expected-error @+1 {{(C1): expects [B, H, T, T], found 'tensor<1x2x5x4xf32>'}}
+  %p = tx.causal_softmax %x scale 5.0e-01 : tensor<1x2x5x4xf32>
+  return
+}
+
+// -----
+
+// tx.causal_softmax (C2)
+func.func @f(%x: tensor<1x2x5x5xf32>) {
+  // expected-error @+1 {{(C2): scale must be positive, found 0.0}}
+  %p = tx.causal_softmax %x scale 0.0 : tensor<1x2x5x5xf32>
+  return
+}

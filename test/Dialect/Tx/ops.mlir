@@ -271,3 +271,21 @@ func.func @shards(%g: tensor<30x10xf32>, %hyper: !tx.hyper) {
   %stats = tx.gradient_stats [@shared, @b], %all, %least, %hyper : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
   return
 }
+
+// Attention in parts.
+// CHECK-LABEL: @attention_in_parts
+func.func @attention_in_parts(%q: tensor<1x5x16xf32>, %g: tensor<1x5x8xf32>) -> tensor<1x5x16xf32> {
+  // CHECK: %[[S:.*]] = tx.attention_scores %{{.*}} heads 2 kv_heads 1 : tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  %s = tx.attention_scores %q heads 2 kv_heads 1 : tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  // CHECK-NEXT: %[[P:.*]] = tx.causal_softmax %[[S]] scale 5.000000e-01 : tensor<1x2x5x5xf32>
+  %p = tx.causal_softmax %s scale 5.0e-01 : tensor<1x2x5x5xf32>
+  // CHECK-NEXT: tx.attention_mix %[[P]], %{{.*}} heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x5x16xf32> -> tensor<1x5x8xf32>
+  %o = tx.attention_mix %p, %q heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x5x16xf32> -> tensor<1x5x8xf32>
+  // CHECK-NEXT: %[[DP:.*]] = tx.attention_mix_vjp %{{.*}}, %{{.*}} heads 2 kv_heads 1 : tensor<1x5x8xf32>, tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  %dp = tx.attention_mix_vjp %g, %q heads 2 kv_heads 1 : tensor<1x5x8xf32>, tensor<1x5x16xf32> -> tensor<1x2x5x5xf32>
+  // CHECK-NEXT: %[[DS:.*]] = tx.causal_softmax_vjp %[[DP]], %[[P]] scale 5.000000e-01 : tensor<1x2x5x5xf32>
+  %ds = tx.causal_softmax_vjp %dp, %p scale 5.0e-01 : tensor<1x2x5x5xf32>
+  // CHECK-NEXT: tx.attention_scores_vjp %[[DS]], %[[P]], %{{.*}}, %{{.*}} heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x2x5x5xf32>, tensor<1x5x8xf32>, tensor<1x5x16xf32>
+  %d = tx.attention_scores_vjp %ds, %p, %g, %q heads 2 kv_heads 1 : tensor<1x2x5x5xf32>, tensor<1x2x5x5xf32>, tensor<1x5x8xf32>, tensor<1x5x16xf32>
+  return %d : tensor<1x5x16xf32>
+}

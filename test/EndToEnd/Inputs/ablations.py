@@ -71,6 +71,12 @@ same = Run("same", "arch_gpt2", "--position_encoding=rope", "--normalization=rms
 assert (same.name, same.parameters, same.flops) == (llama.name, llama.parameters, llama.flops)
 assert same.losses == llama.losses, (same.losses, llama.losses)
 
+# Attention in parts: the same model and work, the same losses but for rounding.
+parts = Run("parts", "arch_llama", "--attention_backend=manual", "--n_kv_head=2", "--dropout=0.1")
+whole = Run("whole", "arch_llama", "--n_kv_head=2", "--dropout=0.1")
+assert (parts.name, parts.parameters, parts.flops) == (whole.name, whole.parameters, whole.flops)
+assert all(abs(a - b) < 1e-5 * b for a, b in zip(parts.losses, whole.losses)), (parts.losses, whole.losses)
+
 # The other presets.
 team, custom, hybrid = Run("team", "arch_team"), Run("custom", "arch_custom"), Run("hybrid", "arch_hybrid")
 assert team.name == llama.name and team.losses == llama.losses

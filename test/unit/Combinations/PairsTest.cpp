@@ -74,7 +74,7 @@ const std::vector<Factor> factors = {
     {"n_layer", {one("n_layer", "1"), one("n_layer", "2")}},
     {"init_std", {one("init_std", "0.02"), one("init_std", "0.3")}},
     {"norm_eps", {one("norm_eps", "1e-5"), one("norm_eps", "1e-2")}},
-    {"attention_backend", {one("attention_backend", "auto"), one("attention_backend", "generated")}},
+    {"attention_backend", {one("attention_backend", "auto"), one("attention_backend", "manual")}},
     {"decode_batch", {one("decode_batch", "1"), one("decode_batch", "3")}},
 };
 
