@@ -33,6 +33,7 @@ TINY = {
     "openai": ["openai_gpt2", *SMALL, "--dropout=0.1", "--vocab_size=101"],
     "gqa": ["qwen3_1.8b", *SMALL, "--n_head=6", "--n_kv_head=2", "--head_dim=64", "--d_ff=200"],
     "narrow": ["arch_llama", *SMALL, "--n_head=3", "--head_dim=40", "--bias=true", "--norm_position=post"],
+    "parts": ["arch_llama", *SMALL, "--n_head=4", "--n_kv_head=2", "--head_dim=64", "--dropout=0.1", "--attention_backend=manual"],
     "demo": ["demo_cpu"],
 }
 # At full width and length; batches as small as the CPU can do them.
@@ -50,6 +51,9 @@ TEXTS = {"greedy": ["--temperature=0"], "drawn": ["--temperature=0.8", "--top_k=
 QUIET = ["--log_interval=1", "--gradient_log_interval=1", "--eval_interval=0"]
 # Peak of PyTorch 2.11 on the same shapes (docs/numbers.md), GiB.
 PEER_PEAK = {"gpt2-b32": 15.1}
+# racecheck does not follow mbarriers between the threads of a block: what it says of these
+# kernels is explained, object by object, in docs/rationale/gpu-attention.md.
+EXPLAINED_HAZARDS = {"attention_vjp_p1"}
 
 
 def last_lines(text, count=3):
@@ -57,10 +61,6 @@ def last_lines(text, count=3):
 
 
 # ---- pack -------------------------------------------------------------------------
-
-# racecheck does not follow mbarriers between the threads of a block: what it says of these
-# kernels is explained, object by object, in docs/rationale/gpu-attention.md.
-EXPLAINED_HAZARDS = {"attention_vjp_p1"}
 
 
 class Packer:
