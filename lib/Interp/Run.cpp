@@ -154,15 +154,15 @@ LogicalResult Run::evaluate() {
   if (!forward && !micro)
     return module.emitError() << "has neither @forward nor @micro to evaluate";
   if (steps < 1 || microBatches < 1)
-    return module.emitError() << "steps and micro_batches must be positive, found " << steps << " and "
-                              << microBatches;
+    return module.emitError() << "steps and micro_batches must be positive, found " << int64_t(steps)
+                              << " and " << int64_t(microBatches);
 
   FailureOr<Ranks> created = Ranks::create(module, round);
   if (failed(created))
     return failure();
   ranks.emplace(std::move(*created));
   if (microBatches % ranks->size() != 0)
-    return module.emitError() << "micro_batches is " << microBatches << " for all of " << ranks->size()
+    return module.emitError() << "micro_batches is " << int64_t(microBatches) << " for all of " << ranks->size()
                               << " ranks; expected a multiple of " << ranks->size();
   batches.emplace(module, dataSeed, ignored);
   hyper = Hyper();
