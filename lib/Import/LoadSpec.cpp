@@ -415,21 +415,13 @@ void Loader::resolve() {
   }
   spec.ffn_expansion = static_cast<double>(spec.d_ff) / spec.n_embd;
 
-  int64_t ranks = ranksOf(spec.mesh), micros = spec.gradient_accumulation_steps;
+  int64_t ranks = ranksOf(spec.mesh);
   if (!ranks)
     conflict({"mesh"},
              "found " + quoteValue(spec.mesh) + " for 'mesh'; expected dp:N with N ranks, e.g. dp:1");
   if (ranks == 1 && spec.zero > 0)
     conflict({"zero", "mesh"}, "found zero " + Twine(spec.zero) + " with mesh " + spec.mesh +
                                    ", one rank; expected zero 0, or ranks to share with, e.g. mesh dp:2");
-  // 1 stands for no accumulation; txrun is told how many there are.
-  if (ranks > 1 && micros > 1 && micros % ranks != 0) {
-    int64_t below = micros / ranks * ranks;
-    conflict({"gradient_accumulation_steps", "mesh"},
-             "found " + Twine(micros) + " micro batches per update for " + Twine(ranks) +
-                 " ranks; expected a number that they can share alike, e.g. " +
-                 (below ? std::to_string(below) + " or " : "") + std::to_string(below + ranks));
-  }
 
   // Token positions are 32-bit in the data and in the generator's counters,
   // and the ledger's sums are 64-bit.
