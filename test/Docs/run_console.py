@@ -25,7 +25,7 @@ import subprocess
 import sys
 
 NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
-MEASURED_AFTER = re.compile(r"\s*(ms|s|min|h|kB|MB|GB|TB|KiB|MiB|GiB|TF|GF/s|[TG]FLOP/s|%|bytes/s|GB/s)\b|\s*%")
+MEASURED_AFTER = re.compile(r"\s*(ms|s|min|h|kB|MB|GB|TB|KiB|MiB|GiB|GF/s|[TG]FLOP/s|%|bytes/s|GB/s)\b|\s*%")
 MEASURED_BEFORE = re.compile(r"(Time|MFU|Tokens/s|tok/s|Achieved|Peak|ETA|left)\s*:?\s*$")
 DATE = re.compile(r"\d{8}_\d{6}(_\d+)?|\b\d+:\d\d:\d\d\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*")
 
@@ -65,7 +65,11 @@ def line_matches(shown, printed):
             measured = MEASURED_AFTER.match(after) or MEASURED_BEFORE.search(before)
             numbers.append((piece, bool(measured)))
         else:
-            pattern += r"\s+".join(re.escape(word) for word in re.split(r"\s+", piece))
+            text = r"\s+".join(re.escape(word) for word in re.split(r"\s+", piece))
+            # A rate's unit goes with its size.
+            if numbers and numbers[-1][1]:
+                text = re.sub(r"^(\\s\+)[kMGT](F\b)", r"\1[kMGT]?\2", text)
+            pattern += text
     found = re.fullmatch(pattern, printed.strip())
     if not found:
         return False

@@ -52,7 +52,7 @@ DeviceMemory CpuDevice::memory() {
 PeakRate CpuDevice::peakRate() {
   const int size = MatrixProducts::kPeakSize, depth = MatrixProducts::kPeakDepth;
   return {products_.measurePeak(),
-          format("measured: fp32 matrix product [%d, %d] x [%d, %d]", size, depth, depth, size)};
+          format("measured: fp32 matrix product [%d, %d] x [%d, %d]", size, depth, depth, size), true};
 }
 
 //===-- Commands ------------------------------------------------------------===//

@@ -54,8 +54,9 @@ struct DeviceMemory {
 
 // FLOP per second that the device could reach, and what says so.
 struct PeakRate {
-  double flops = 0;   // 0: unknown
-  std::string source; // or why it is unknown
+  double flops = 0;      // 0: unknown
+  std::string source;    // or why it is unknown
+  bool measured = false; // now, on this machine: what else runs may have lowered it
 };
 
 // Median time of one command of an entry, see Device::profile.

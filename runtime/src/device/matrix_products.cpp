@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <omp.h>
@@ -126,7 +127,35 @@ double MatrixProducts::measurePeak() const {
     spent += seconds;
     best = std::max(best, 2.0 * size * size * depth / seconds);
   }
-  return best;
+  return std::max(best, measureShort());
+}
+
+double MatrixProducts::measureShort() const {
+  constexpr int64_t size = kShortSize;
+  double sum = 0;
+#pragma omp parallel reduction(+ : sum)
+  {
+    // The thread's own processor time: it stands still while others have the core.
+    auto now = [] {
+      timespec time;
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+    };
+    std::vector<float> a(size * size, 0.5f), b(size * size, 0.25f), c(size * size);
+    double least = 0, start = now();
+#pragma omp barrier
+    for (int repetition = 0; repetition < 40; ++repetition) {
+      const bool failed =
+          sgemm_('N', 'N', size, size, size, 1.0f, a.data(), size, b.data(), size, 0.0f, c.data(), size) != 0;
+      const double end = now();
+      if (!failed && (least == 0 || end - start < least))
+        least = end - start;
+      start = end;
+    }
+    if (least > 0)
+      sum += 2.0 * size * size * size / least;
+  }
+  return sum;
 }
 
 } // namespace txc

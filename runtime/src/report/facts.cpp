@@ -1,6 +1,8 @@
 //===- facts.cpp - What follows from a step and its run --------------------===//
 #include "report/report.h"
 
+#include "support/text.h"
+
 #include <algorithm>
 #include <string_view>
 
@@ -50,6 +52,19 @@ void completeIteration(IterationFacts &it, const RunFacts &facts) {
   it.tokensPerSecond = static_cast<double>(facts.tokensPerIteration()) / it.seconds;
   it.achievedTflops = static_cast<double>(facts.flops.perTokenFull) * it.tokensPerSecond / 1e12;
   it.peakTflops = facts.peak.flops * static_cast<double>(facts.ranks) / 1e12;
+}
+
+std::string raisePeak(RunFacts &facts, const IterationFacts &it, const PeakRate &again) {
+  const double reached = it.achievedTflops * 1e12 / static_cast<double>(facts.ranks);
+  if (!facts.peak.measured || reached <= facts.peak.flops)
+    return "";
+  const std::string before = withPrefix(facts.peak.flops, 1) + "FLOP/s";
+  const bool isMore = again.flops > reached;
+  facts.peak.flops = isMore ? again.flops : reached;
+  const std::string how =
+      isMore ? "measured again" : format("reached by iteration %lld", static_cast<long long>(it.iteration));
+  return format("Note   the peak of %s was measured too low:\n       now %sFLOP/s, %s\n", before.c_str(),
+                withPrefix(facts.peak.flops, 1).c_str(), how.c_str());
 }
 
 double mfuPercent(const IterationFacts &it) {

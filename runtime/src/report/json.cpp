@@ -84,9 +84,10 @@ static Json theoryJson(const RunFacts &facts) {
 
 // The words that txc's metadata uses.
 static const char *kindName(uint32_t kind) {
-  constexpr std::array<const char *, 16> names = {
-      "param", "grad",       "moment1",   "moment2", "tokens", "targets",       "hyper",        "loss",
-      "stats", "activation", "workspace", "compute", "cache",  "decode_tokens", "decode_state", "logits"};
+  constexpr std::array<const char *, 19> names = {
+      "param",      "grad",       "moment1",   "moment2",       "tokens",       "targets", "hyper",
+      "loss",       "stats",      "activation", "workspace",    "compute",      "cache",   "decode_tokens",
+      "decode_state", "logits",   "grad_shard", "compute_shard", "communication"};
   return kind < names.size() ? names[kind] : "unknown";
 }
 

@@ -81,6 +81,10 @@ struct IterationFacts {
 };
 // Fills in what follows from loss, time and facts.
 void completeIteration(IterationFacts &iteration, const RunFacts &facts);
+// A measured peak that an iteration exceeded was measured too low. Makes it what the
+// iteration achieved, unless `again`, a new measurement, is more; returns what to
+// tell the user, nothing if the peak stays.
+std::string raisePeak(RunFacts &facts, const IterationFacts &iteration, const PeakRate &again);
 double mfuPercent(const IterationFacts &iteration);
 
 struct EvaluationFacts {

@@ -284,12 +284,17 @@ Status Trainer::report(const Pending &pending, const txc_update_result_t &statis
       result.showGradients = iteration % options.gradient_log_interval == 0;
     }
     completeIteration(result, facts_);
+    std::string note;
+    if (facts_.peak.measured && result.achievedTflops > result.peakTflops) {
+      note = raisePeak(facts_, result, device_->peakRate());
+      completeIteration(result, facts_);
+    }
     result.memory = device_->memory();
     Json record = iterationJson(result, facts_);
     std::string progress;
     if (!screen_.terminal().inPlace)
       progress = progress_.text(secondsSince(started_)) + "\n";
-    show("iteration", iterationText(result, facts_) + progress, record);
+    show("iteration", note + iterationText(result, facts_) + progress, record);
     if (Status status = log_->addIteration(record); !status.ok())
       return status;
   }

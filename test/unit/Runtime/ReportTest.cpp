@@ -221,11 +221,45 @@ TEST(Report, IterationInTheDocumentedForm) {
                                       "FLOPs/token 6.4 GF\n"
                                       "Memory 2.34 GB in use │ 3.12 GB peak │ 4.00 GB reserved\n"
                                       "Gradients norm 1.2345 │ mean -5.67e-06 │ std 2.34e-04\n");
+  // Models that are too small for TF.
+  facts.peak.flops = 55.94e9;
+  facts.flops = {735744, 687360};
+  completeIteration(it, facts);
+  EXPECT_MENTIONS(iterationText(it, facts), "Achieved 50.3 GF │ Peak 55.9 GF │");
+  it.achievedTflops = 4.2e-8;
+  EXPECT_MENTIONS(iterationText(it, facts), "Achieved 42.0 kF │");
+  it.achievedTflops = 1.5;
+  EXPECT_MENTIONS(iterationText(it, facts), "Achieved 1.500 TF │");
   facts.peak.flops = 0;
   completeIteration(it, facts);
   EXPECT_MENTIONS(iterationText(it, facts), "MFU unknown");
   EXPECT_TRUE(iterationJson(it, facts)["mfu"]["mfu_percent"].is_null());
   EXPECT_TRUE(iterationJson(it, facts)["mfu"]["hardware_peak_tflops"].is_null());
+}
+
+// A measured peak gives way to what was reached; a vendor's stands.
+TEST(Report, ThePeakIsNotBelowWhatWasReached) {
+  Result<StepFile> step = StepFile::load(TOY_DIR "/toy.so");
+  ASSERT_TRUE(step.ok());
+  RunFacts facts = factsOfToy(*step);
+  facts.peak = {50e9, "measured", true};
+  IterationFacts it;
+  it.iteration = 7;
+  it.achievedTflops = 0.04;
+  EXPECT_EQ(raisePeak(facts, it, {90e9, "measured", true}), "");
+  EXPECT_EQ(facts.peak.flops, 50e9);
+  it.achievedTflops = 0.06;
+  EXPECT_MENTIONS(raisePeak(facts, it, {90e9, "measured", true}), "now 90.0 GFLOP/s, measured again");
+  EXPECT_EQ(facts.peak.flops, 90e9);
+  it.achievedTflops = 0.12;
+  std::string note = raisePeak(facts, it, {80e9, "measured", true});
+  EXPECT_MENTIONS(note, "the peak of 90.0 GFLOP/s was measured too low");
+  EXPECT_MENTIONS(note, "now 120.0 GFLOP/s, reached by iteration 7");
+  EXPECT_LE(widest(note), 80);
+  EXPECT_DOUBLE_EQ(facts.peak.flops, 120e9);
+  facts.peak = {50e9, "datasheet"};
+  EXPECT_EQ(raisePeak(facts, it, {90e9, "measured", true}), "");
+  EXPECT_EQ(facts.peak.flops, 50e9);
 }
 
 //===-- Terminals -----------------------------------------------------------===//
