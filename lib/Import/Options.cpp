@@ -359,6 +359,11 @@ StringRef nearestName(StringRef name, ArrayRef<StringRef> names) {
       best = candidate;
     }
   }
+  // Or the beginning of the shortest name that begins so: rms for rmsnorm.
+  if (best.empty() && plain.size() >= 3)
+    for (StringRef candidate : names)
+      if (candidate.lower().compare(0, plain.size(), plain) == 0 && (best.empty() || candidate.size() < best.size()))
+        best = candidate;
   return best;
 }
 

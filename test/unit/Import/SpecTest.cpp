@@ -223,6 +223,9 @@ TEST(Options, EveryTypoNamesItsKey) {
 TEST(Options, NearestNames) {
   EXPECT_EQ(nearestName("n-layer", {"n_layer", "n_head"}), "n_layer");
   EXPECT_EQ(nearestName("zzzzz", {"n_layer", "n_head"}), "");
+  EXPECT_EQ(nearestName("rms", {"layernorm", "layernorm_nobias", "rmsnorm"}), "rmsnorm");
+  EXPECT_EQ(nearestName("layer", {"layernorm_nobias", "layernorm", "rmsnorm"}), "layernorm");
+  EXPECT_EQ(nearestName("rm", {"layernorm", "rmsnorm"}), "");
 }
 
 } // namespace
