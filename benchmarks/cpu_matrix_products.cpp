@@ -72,7 +72,7 @@ void callDnnlSgemm(const Product &p, Buffers &x) {
 void callRuntime(const txc::MatrixProducts &products, const Product &p, Buffers &x) {
   txc_gemm_t gemm = {};
   gemm.name = "benchmark";
-  gemm.transpose_a = p.transA, gemm.transpose_b = p.transB, gemm.beta = p.accumulate ? 1.0f : 0.0f;
+  gemm.transpose_a = p.transA, gemm.transpose_b = p.transB, gemm.accumulate = p.accumulate;
   gemm.m = p.m, gemm.n = p.n, gemm.k = p.k;
   gemm.lda = p.transA ? p.m : p.k, gemm.ldb = p.transB ? p.k : p.n, gemm.ldc = p.n;
   // The buffers stand in for an arena that begins at A.

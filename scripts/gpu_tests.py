@@ -53,7 +53,7 @@ QUIET = ["--log_interval=1", "--gradient_log_interval=1", "--eval_interval=0"]
 PEER_PEAK = {"gpt2-b32": 15.1}
 # racecheck does not follow mbarriers between the threads of a block: what it says of these
 # kernels is explained, object by object, in docs/rationale/gpu-attention.md.
-EXPLAINED_HAZARDS = {"attention_vjp_p1"}
+EXPLAINED_HAZARDS = {"attention_vjp_p1", "attention_vjp_rope_p1"}
 
 
 def last_lines(text, count=3):

@@ -66,6 +66,9 @@ FailureOr<KernelShape> describeKernel(step::KernelOp kernel, const Target &anyTa
     return KernelShape{{1}, {}};
   if (auto op = body.only<tx::AttentionOp>())
     return describeAttention(op, target);
+  if (auto rope = body.only<tx::RopeOp>())
+    return rope.emitOpError() << "inside attention's kernel needs a GPU with tensor cores; compile again from "
+                                 "shard, or with that target";
   if (auto op = body.only<tx::AttentionVjpOp>())
     return describeAttentionVjp(op, target);
   if (auto op = body.only<tx::DecodeAttentionOp>())

@@ -3,6 +3,7 @@
 #include "Segments.h"
 
 #include "KernelBody.h"
+#include "txc/Dialect/Step/Gradients.h"
 
 using namespace mlir;
 
@@ -98,9 +99,15 @@ AdamwRule::AdamwRule(KernelBuilder &b, Value hyper, Value stats) : b(b) {
   epsilon = b.hyper(hyper, HyperField::Epsilon);
 }
 
-Value AdamwRule::shrink(Value decays) {
+Value AdamwRule::shrink(Value flags) {
+  Value decays = b.create<arith::AndIOp>(flags, b.i64(step::decays));
   Value isDecayed = b.icmp(arith::CmpIPredicate::ne, decays, b.i64(0));
   return b.select(isDecayed, decayed, one);
+}
+
+Value AdamwRule::zeroes(Value flags) {
+  Value leaves = b.create<arith::AndIOp>(flags, b.i64(step::leavesGradient));
+  return b.icmp(arith::CmpIPredicate::eq, leaves, b.i64(0));
 }
 
 AdamwRule::Element AdamwRule::update(const Element &old, Value shrink) {

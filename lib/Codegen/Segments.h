@@ -15,7 +15,7 @@ namespace txc::codegen {
 
 struct Segments {
   /// Columns of the table, i64 each.
-  enum Column { First, Count, FirstPiece, Decay, Init, Site, Stddev, NumColumns };
+  enum Column { First, Count, FirstPiece, Flags, Init, Site, Stddev, NumColumns };
 
   Segments(step::KernelOp kernel, int64_t pieceElements);
 
@@ -52,7 +52,9 @@ public:
   /// Reads what is the same for all elements.
   AdamwRule(KernelBuilder &b, mlir::Value hyper, mlir::Value stats);
   /// What a weight of a segment is multiplied by, a scalar.
-  mlir::Value shrink(mlir::Value decays);
+  mlir::Value shrink(mlir::Value flags);
+  /// Whether the gradients of a segment with these flags become zero.
+  mlir::Value zeroes(mlir::Value flags);
   struct Element { ///< vectors of one length
     mlir::Value value, grad, moment1, moment2;
   };

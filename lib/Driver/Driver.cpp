@@ -270,6 +270,7 @@ ExitCode loadModule(const CommandLine &line, Session &session) {
 pipeline::Options getOptions(const Session &session) {
   pipeline::Options options;
   options.target = session.target.isa().str();
+  options.fuse.rotateInAttention = session.target.isGpu() && session.target.gpu->hasWgmma;
   auto text = (*session.module)->getAttrOfType<StringAttr>(import::configAttrName);
   llvm::Expected<llvm::json::Value> config = llvm::json::parse(text ? text.getValue() : "{}");
   if (!config) {

@@ -8,7 +8,9 @@
 //    (one operand is a tx.read of a gradient) joins the group that computes the
 //    other operand; a row-wise op that follows another one of which it needs
 //    nothing, but reads a row that the other reads too, joins it, so that the row
-//    is read once. Two groups are joined only if no third group depends on one
+//    is read once; with rotate_in_attention, the rotation of the gradients of
+//    queries and keys joins the attention that computes them, where the tensor cores'
+//    kernel does it in passing. Two groups are joined only if no third group depends on one
 //    and feeds the other, so the groups stay in an order.
 // 3. Groups are put in that order: among those whose inputs are ready, the one
 //    whose first op comes first in the program. State keeps its order: reads
@@ -202,6 +204,20 @@ private:
   SmallVector<llvm::SmallSetVector<unsigned, 4>> before;
 };
 
+/// Whether `op` rotates all queries' and keys' gradients that `producer` computes,
+/// and their heads are such that attention's kernel can do it in registers.
+bool rotatesGradients(Operation *op, Operation *producer) {
+  auto rope = dyn_cast<tx::RopeOp>(op);
+  auto attention = dyn_cast<tx::AttentionVjpOp>(producer);
+  if (!rope || !attention || rope.getInput() != attention.getQkvGrad() || !rope.getInput().hasOneUse())
+    return false;
+  auto type = cast<RankedTensorType>(rope.getInput().getType());
+  int64_t size = rope.getHeadDim();
+  return type.getElementType().isBF16() && size % 16 == 0 && size <= 128 &&
+         rope.getHeads() == attention.getNHead() + attention.getNKvHead() &&
+         type.getShape().back() == size * static_cast<int64_t>(attention.getNHead() + 2 * attention.getNKvHead());
+}
+
 /// True if `value` is a gradient read for accumulation.
 bool isGradientRead(Value value) {
   auto read = value.getDefiningOp<tx::ReadOp>();
@@ -318,6 +334,8 @@ void emitKernel(OpBuilder &builder, ArrayRef<Operation *> ops, tx::KernelKind ki
 }
 
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
+  using FormKernelsBase::FormKernelsBase;
+
   LogicalResult formKernels(func::FuncOp function) {
     if (!function.getBody().hasOneBlock())
       return function.emitOpError() << "must have a body of one block to form kernels";
@@ -342,7 +360,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         // An accumulation that already belongs to a product joins nothing else.
         if (kindOf(grouping.op(grouping.find(i))) != tx::KernelKind::RowWise)
           break;
-        if (mayJoin(op, producer, *kindOf(grouping.op(grouping.find(*p)))))
+        if (mayJoin(op, producer, *kindOf(grouping.op(grouping.find(*p)))) ||
+            (rotateInAttention && rotatesGradients(op, producer)))
           grouping.join(*p, i);
       }
     }

@@ -14,6 +14,7 @@
 
 #include "EmitTables.h"
 
+#include "txc/Dialect/Step/Gradients.h"
 #include "txc/Link/Link.h"
 #include "txc/step_abi.h"
 
@@ -34,7 +35,7 @@ public:
       : module(module), context(module.getContext()), program(program), metadata(metadata),
         ptr(llvm::PointerType::get(context, 0)), i8(llvm::Type::getInt8Ty(context)),
         i32(llvm::Type::getInt32Ty(context)), i64(llvm::Type::getInt64Ty(context)),
-        f32(llvm::Type::getFloatTy(context)), null(llvm::ConstantPointerNull::get(ptr)) {}
+        null(llvm::ConstantPointerNull::get(ptr)) {}
 
   void emit() {
     SmallVector<Constant *> entries, kernels, flops, buffers, images;
@@ -199,6 +200,12 @@ private:
   //===-- Entry functions --------------------------------------------------===//
 
   /// The descriptor of a command, and which of txc_device's functions takes it.
+  static uint32_t accumulation(step::GemmOp gemm) {
+    if (!gemm.getAccumulate())
+      return TXC_ACCUMULATE_NEVER;
+    return gemm->hasAttr(step::afterFirstAttrName) ? TXC_ACCUMULATE_AFTER_FIRST : TXC_ACCUMULATE_ALWAYS;
+  }
+
   std::pair<Constant *, unsigned> describe(Command &command) {
     if (auto launch = dyn_cast<step::LaunchOp>(command.op)) {
       unsigned number = program.kernelNumber.lookup(launch.getKernel());
@@ -230,7 +237,7 @@ private:
                                   dtype(gemm.getC()),
                                   word(gemm.getTransposeA()),
                                   word(gemm.getTransposeB()),
-                                  llvm::ConstantFP::get(f32, gemm.getAccumulate() ? 1.0 : 0.0),
+                                  word(accumulation(gemm)),
                                   word(gemm.getBatch()),
                                   wide(gemm.getM()),
                                   wide(gemm.getN()),
@@ -248,7 +255,8 @@ private:
                                   wide(workspace ? program.buffer(*workspace).op.getBytes() : 0),
                                   word(TXC_EPILOGUE_NONE),
                                   word(0),
-                                  wide(0)}),
+                                  wide(0),
+                                  wide(gemm->hasAttr(step::afterFirstAttrName) ? address("hyper") : 0)}),
               1};
     }
     auto fill = cast<step::FillOp>(command.op);
@@ -363,7 +371,7 @@ private:
   Program &program;
   StringRef metadata;
   llvm::PointerType *ptr;
-  llvm::Type *i8, *i32, *i64, *f32;
+  llvm::Type *i8, *i32, *i64;
   Constant *null;
   llvm::StringMap<Constant *> strings;
 };

@@ -120,6 +120,7 @@ struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
 
 void buildPipeline(OpPassManager &pm, StringRef target) {
   pm.addPass(createBuildProgram());
+  pm.addPass(createOverwriteGradients());
   pm.addPass(createSizeWorkspaces({target.str()}));
   pm.addPass(createAssignOffsets());
   pm.addPass(createVerifyPlan());

@@ -1,4 +1,5 @@
-// RUN: tx-opt %s --tx-fuse-form-kernels --split-input-file | FileCheck %s
+// RUN: tx-opt %s --tx-fuse-form-kernels --split-input-file | FileCheck %s --check-prefixes=CHECK,APART
+// RUN: tx-opt %s --tx-fuse-form-kernels=rotate_in_attention=true --split-input-file | FileCheck %s --check-prefixes=CHECK,JOINED
 
 // A residual addition and the norm that reads it are one pass over the rows;
 // the sum is a result because something else reads it too.
@@ -97,4 +98,41 @@ func.func @bias_gradient(%dy: tensor<1x4x8xf32>, %x: tensor<1x4x8xf32>) -> tenso
   %new = tx.add %s, %old : tensor<8xf32>
   tx.assign @b grad, %new : tensor<8xf32>
   return %d : tensor<1x4x8xf32>
+}
+
+// -----
+
+// The rotation of the gradients of queries and keys joins attention's kernel where
+// the target's kernel can do it.
+// CHECK-LABEL: func.func @rotated_gradients
+func.func @rotated_gradients(%g: tensor<1x4x32xbf16>, %q: tensor<1x4x96xbf16>, %o: tensor<1x4x32xbf16>, %l: tensor<1x2x4xf32>, %c: tensor<4x8xf32>, %s: tensor<4x8xf32>) -> tensor<1x4x96xbf16> {
+  // JOINED: %[[K:.*]] = tx.kernel attention {{.*}}(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) inplace [-1]
+  // APART: tx.kernel attention
+  // CHECK: %[[D:.*]] = tx.attention_vjp
+  // APART: tx.kernel row_wise
+  // CHECK: tx.rope
+  // JOINED: return %[[K]]
+  %d = tx.attention_vjp %g, %q, %o, %l heads 2 kv_heads 2 : tensor<1x4x96xbf16>, tensor<1x4x32xbf16>, tensor<1x2x4xf32>
+  %r = tx.rope %d, %c, %s half inverse heads 4 head_dim 16 : tensor<1x4x96xbf16>, tensor<4x8xf32>
+  return %r : tensor<1x4x96xbf16>
+}
+
+// -----
+
+// Not where values are rotated too, or if something else reads the gradient.
+// CHECK-LABEL: func.func @rotations_apart
+func.func @rotations_apart(%g: tensor<1x4x32xbf16>, %q: tensor<1x4x96xbf16>, %o: tensor<1x4x32xbf16>, %l: tensor<1x2x4xf32>, %c: tensor<4x8xf32>, %s: tensor<4x8xf32>) -> (tensor<1x4x96xbf16>, tensor<1x4x96xbf16>, tensor<1x4x96xbf16>) {
+  // CHECK: tx.kernel attention
+  // CHECK: tx.attention_vjp
+  // CHECK: tx.kernel row_wise
+  // CHECK: tx.rope
+  // CHECK: tx.kernel attention
+  // CHECK: tx.attention_vjp
+  // CHECK: tx.kernel row_wise
+  // CHECK: tx.rope
+  %d = tx.attention_vjp %g, %q, %o, %l heads 2 kv_heads 2 : tensor<1x4x96xbf16>, tensor<1x4x32xbf16>, tensor<1x2x4xf32>
+  %r = tx.rope %d, %c, %s half inverse heads 6 head_dim 16 : tensor<1x4x96xbf16>, tensor<4x8xf32>
+  %e = tx.attention_vjp %g, %q, %o, %l heads 2 kv_heads 2 : tensor<1x4x96xbf16>, tensor<1x4x32xbf16>, tensor<1x2x4xf32>
+  %t = tx.rope %e, %c, %s half inverse heads 4 head_dim 16 : tensor<1x4x96xbf16>, tensor<4x8xf32>
+  return %r, %t, %e : tensor<1x4x96xbf16>, tensor<1x4x96xbf16>, tensor<1x4x96xbf16>
 }

@@ -20,6 +20,7 @@ struct Options {
   int64_t maxLogitsBytes = 0; ///< tx-fuse-chunk-loss
   bool rematerialize = false; ///< tx-fuse-rematerialize
   bool expandAttention = false; ///< tx-fuse-expand-attention
+  bool rotateInAttention = false; ///< tx-fuse-form-kernels
 };
 
 /// From a sharded step to one in which every computation is inside a tx.kernel.

@@ -30,6 +30,10 @@ def ExpandAccumulations : Pass<"tx-fuse-expand-accumulations", "::mlir::ModuleOp
 def FormKernels : Pass<"tx-fuse-form-kernels", "::mlir::ModuleOp"> {
   let summary = "Group ops into kernels and put the kernels in order";
   let dependentDialects = ["::txc::tx::TxDialect"];
+  let options = [
+    Option<"rotateInAttention", "rotate_in_attention", "bool", "false",
+           "Put the rotation of attention's gradients into attention's kernel">
+  ];
   let statistics = [
     Statistic<"numOps", "ops", "Ops put into kernels">,
     Statistic<"numKernels", "kernels", "Kernels formed">

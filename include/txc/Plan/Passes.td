@@ -6,6 +6,12 @@ def BuildProgram : Pass<"tx-plan-build-program", "::mlir::ModuleOp"> {
   let dependentDialects = ["::txc::step::StepDialect", "::txc::tx::TxDialect"];
 }
 
+def OverwriteGradients : Pass<"tx-plan-overwrite-gradients", "::mlir::ModuleOp"> {
+  let summary = "Let the first product of a gradient overwrite it in the first micro batch";
+  let dependentDialects = ["::txc::step::StepDialect"];
+  let statistics = [Statistic<"numProducts", "products", "Products that overwrite">];
+}
+
 def SizeWorkspaces : Pass<"tx-plan-size-workspaces", "::mlir::ModuleOp"> {
   let summary = "Cut kernels into blocks and give launches their workspaces";
   let dependentDialects = ["::txc::step::StepDialect"];

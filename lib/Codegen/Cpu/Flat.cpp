@@ -207,10 +207,12 @@ void FlatKernel::emitUpdate() {
   Value value = b.argument(2), grad = b.argument(3), moment1 = b.argument(4), moment2 = b.argument(5);
   Type f32 = b.getF32Type();
   AdamwRule rule(b, hyper, stats);
-  Value base, shrink;
+  Value base, shrink, zeroes;
   auto enter = [&](Value segment) {
     base = field(segment, Segments::First);
-    shrink = rule.shrink(field(segment, Segments::Decay));
+    Value flags = field(segment, Segments::Flags);
+    shrink = rule.shrink(flags);
+    zeroes = rule.zeroes(flags);
   };
   forPieces(enter, [&](Value, Value, Value from, Value to) {
     forVectors(from, to, 2, {}, [&](Value element, Value mask, ValueRange) -> SmallVector<Value> {
@@ -220,7 +222,7 @@ void FlatKernel::emitUpdate() {
       b.storeVector(next.value, value, at, f32, mask);
       b.storeVector(next.moment1, moment1, at, f32, mask);
       b.storeVector(next.moment2, moment2, at, f32, mask);
-      b.storeVector(next.grad, grad, at, f32, mask);
+      b.ifThen(zeroes, [&] { b.storeVector(next.grad, grad, at, f32, mask); });
       return {};
     });
   });

@@ -50,7 +50,13 @@ Attention::Attention(tx::AttentionVjpOp op, const KernelBody &body)
   output = argumentOf(op.getOutput());
   lse = argumentOf(op.getLse());
   grad = argumentOf(op.getGrad());
-  qkvGrad = argumentOf(body, op.getQkvGrad()).value_or(0);
+  Value gradient = op.getQkvGrad();
+  if (auto rope = body.only<tx::RopeOp>()) {
+    gradient = rope.getResult();
+    rotation = Rotation{argumentOf(rope.getCos()), argumentOf(rope.getSin()),
+                        rope.getLayout() == tx::RopeLayout::Interleaved, rope.getInverse()};
+  }
+  qkvGrad = argumentOf(body, gradient).value_or(0);
   workspace = body.workspaceArgument(0);
 }
 
@@ -183,6 +189,47 @@ Softmax::Ends Softmax::finish(Words &h, Value scale, double dropoutScale) const 
   return ends;
 }
 
+//===-- Rotation -----------------------------------------------------------===//
+
+void rotate(Words &h, const Attention &attention, Words::Values &tile, Int position, Int column) {
+  GpuBuilder &b = h.b;
+  const Attention::Rotation &rotation = *attention.rotation;
+  int64_t pairs = attention.headDim / 2, blocks = attention.headDim / 8;
+  Int last = h.constant(attention.length - 1);
+  auto turn = [&](int64_t first, int64_t second, Value cos, Value sin) {
+    Value x = tile[first], y = tile[second];
+    Value along = h.mul(y, sin), across = h.mul(x, sin);
+    if (!rotation.inverse)
+      along = b.fneg(along);
+    else
+      across = b.fneg(across);
+    tile[first] = b.fma(x, cos, along);
+    tile[second] = b.fma(y, cos, across);
+  };
+  for (int64_t half = 0; half < 2; ++half) {
+    Int row = position + 8 * half;
+    row = h.select(row.slt(attention.length), row, last); // rows beyond T go nowhere
+    Value cos = h.at(b.argument(rotation.cos), row, pairs * 4), sin = h.at(b.argument(rotation.sin), row, pairs * 4);
+    if (rotation.interleaved) {
+      // Pairs are the two columns that a thread has of every eight.
+      for (int64_t j = 0; j < blocks; ++j) {
+        Int pair = (column >> 1) + 4 * j;
+        turn(Fragment::index(half, j, 0), Fragment::index(half, j, 1), b.load(h.at(cos, pair, 4), b.i64(0), b.getF32Type()),
+             b.load(h.at(sin, pair, 4), b.i64(0), b.getF32Type()));
+      }
+      continue;
+    }
+    auto two = VectorType::get({2}, b.getF32Type());
+    for (int64_t j = 0; j < blocks / 2; ++j) {
+      Int pair = column + 8 * j;
+      Value c = b.create<LLVM::LoadOp>(two, h.at(cos, pair, 4), 8), s = b.create<LLVM::LoadOp>(two, h.at(sin, pair, 4), 8);
+      for (int64_t e = 0; e < 2; ++e)
+        turn(Fragment::index(half, j, e), Fragment::index(half, j + blocks / 2, e),
+             b.create<vector::ExtractOp>(c, e), b.create<vector::ExtractOp>(s, e));
+    }
+  }
+}
+
 //===-- Dropout ------------------------------------------------------------===//
 
 DropoutMask::DropoutMask(Words &h, const Attention &attention)
@@ -232,6 +279,13 @@ void DropoutMask::drop(Words::Values &probabilities, Int batchHead, Int row, Int
 
 //===-- From kernels to emitters -------------------------------------------===//
 
+static bool mayRotate(tx::AttentionVjpOp op, tx::RopeOp rope, const Attention &attention,
+                      const GpuTarget &target) {
+  return choosePath(attention, target) == AttentionPath::Hopper && rope.getInput() == op.getQkvGrad() &&
+         static_cast<int64_t>(rope.getHeads()) == attention.heads + attention.kvHeads &&
+         static_cast<int64_t>(rope.getHeadDim()) == attention.headDim && attention.headDim % 16 == 0;
+}
+
 FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &target) {
   auto check = [&](Operation *op, const Attention &attention) -> LogicalResult {
     if (attention.headDim > 256)
@@ -259,11 +313,15 @@ FailureOr<GpuShape> describeAttention(const KernelBody &body, const GpuTarget &t
   if (!op)
     return step::KernelOp(body.kernel).emitOpError()
            << "of kind attention holds neither tx.attention nor tx.attention_vjp";
-  if (!llvm::is_contained(body.yield->getOperands(), op.getQkvGrad()))
+  auto rope = body.only<tx::RopeOp>();
+  if (!llvm::is_contained(body.yield->getOperands(), rope ? rope.getResult() : op.getQkvGrad()))
     return op.emitOpError() << "is not yielded by its kernel";
   Attention attention(op, body);
   if (failed(check(op, attention)))
     return failure();
+  if (rope && !mayRotate(op, rope, attention, target))
+    return rope.emitOpError() << "cannot be part of this kernel: it takes the gradients of all queries and "
+                                 "keys of Hopper's attention, of heads of a multiple of 16 elements";
   switch (choosePath(attention, target)) {
   case AttentionPath::Hopper:
     return describeBackward(attention, target);

@@ -28,6 +28,13 @@ struct Attention {
   bool writesLse = true, writesOutput = true;      ///< is not yielded is not written
   unsigned qkvGrad = 0, workspace = 0;             ///< the first workspace
 
+  /// A tx.rope of the gradients of queries and keys, in the kernel that makes them.
+  struct Rotation {
+    unsigned cos, sin; ///< launch arguments
+    bool interleaved, inverse;
+  };
+  std::optional<Rotation> rotation;
+
   int64_t group() const { return heads / kvHeads; }
   int64_t rowHeads() const { return heads + 2 * kvHeads; } ///< of a row of qkv
   int64_t elements() const { return batch * heads * length * length; }
@@ -87,6 +94,11 @@ struct Fragment {
   static void hideColumnsAfter(Words &h, Values &scores, Int distance);
   static void hideColumnsBefore(Words &h, Values &scores, Int distance);
 };
+
+/// Turns the rows of a fragment that holds one head of queries or keys as
+/// `attention.rotation` says. `position` is that of the thread's upper row, `column`
+/// its first column.
+void rotate(Words &h, const Attention &attention, Words::Values &tile, Int position, Int column);
 
 /// Maximum and total of the two rows of a thread; the total is of this thread's
 /// columns only until `finish`.

@@ -5,6 +5,8 @@
 //               to whole tiles; the flags and the counter of tickets are zeroed.
 //   1  main     dK and dV; dQ in f32, in the order of wgmma's registers.
 //   2  finish   dQ times 1 / sqrt(D) in bf16, into the packed gradient.
+// If the kernel also rotates (tx.rope), dK is rotated before it is rounded in 1 and
+// dQ in 2.
 //
 // Main: persistent blocks with one warpgroup that copies and two that multiply. A
 // tile is 128 keys of one key/value head; each consumer has 64 of them. For each
@@ -625,11 +627,13 @@ private:
   /// dV and dK go where V and K were, and from there out.
   void emitOutput(const Tile &tile, Int buffer, const State &state) {
     h.syncNamed(h.constant(2), 256);
-    auto stage = [&](const Values &sums, std::optional<double> factor, Int to) {
+    auto stage = [&](const Values &sums, std::optional<double> factor, Int to, bool rotates = false) {
       Values scaled = sums;
       if (factor)
         for (Value &sum : scaled)
           sum = h.mul(sum, b.f32(*factor));
+      if (rotates)
+        rotate(h, a, scaled, tile.firstKey() + row, column);
       for (int64_t p = 0; p < a.panels(); ++p)
         for (int64_t c = 0; c < 4; ++c) {
           SmallVector<Int> words;
@@ -640,7 +644,7 @@ private:
         }
     };
     stage(state.valueGrads, mask ? std::optional<double>(mask.scale()) : std::nullopt, keys + at.keyTile);
-    stage(state.keyGrads, 1 / std::sqrt(static_cast<double>(a.headDim)), keys);
+    stage(state.keyGrads, 1 / std::sqrt(static_cast<double>(a.headDim)), keys, a.rotation.has_value());
     h.fenceSharedForAsync();
     h.syncNamed(consumer + 5, 128);
     b.ifThen(first, [&] {
@@ -728,40 +732,44 @@ void emitPrepare(GpuBuilder &b, const Attention &a) {
 
 //===-- Finish -------------------------------------------------------------===//
 
-/// A block turns one consumer's 64 x 64 piece of dQ into bf16.
+/// Pieces of dQ (64 x 64, one consumer's each) of a block: whole rows of the head.
+int64_t piecesTogether(const Attention &a) { return a.panels(); }
+
+/// A block turns 64 rows of dQ into bf16.
 void emitFinish(GpuBuilder &b, const Attention &a) {
   Hopper h(b);
-  int64_t perHead = consumers * queryBlocks(a);
-  Int thread = h.thread(), piece = h.blockX(), memory = h.dynamicShared();
-  Int batchHead = piece / perHead, inHead = piece % perHead;
-  Value from = h.at(h.at(b.argument(a.workspace + QueryGrads), piece, pieceBytes), thread, 16);
+  int64_t together = piecesTogether(a), perHead = consumers * queryBlocks(a) / together;
+  Int thread = h.thread(), number = h.blockX(), memory = h.dynamicShared();
+  Int batchHead = number / perHead, rows = number % perHead << 6;
   auto four = VectorType::get({4}, b.getF32Type());
   Values loaded, elements;
-  for (int64_t k = 0; k < 8; ++k)
-    loaded.push_back(b.create<LLVM::LoadOp>(four, h.at(from, b.i64(2048 * k)), 16));
+  // The consumers share a query block by rows (one panel) or by columns (two).
+  for (int64_t p = 0; p < together; ++p) {
+    Value from = h.at(h.at(b.argument(a.workspace + QueryGrads), number * together + p, pieceBytes), thread, 16);
+    for (int64_t k = 0; k < 8; ++k)
+      loaded.push_back(b.create<LLVM::LoadOp>(four, h.at(from, b.i64(2048 * k)), 16));
+  }
   Value factor = b.f32(1 / std::sqrt(static_cast<double>(a.headDim)));
   for (Value vector : loaded)
     for (int64_t i = 0; i < 4; ++i)
       elements.push_back(h.mul(b.create<vector::ExtractOp>(vector, i), factor));
   Int lane = thread & 31, warp = thread >> 5, row8 = lane & 7;
+  if (a.rotation)
+    rotate(h, a, elements, rows + (warp << 4) + (lane >> 2), (lane & 3) << 1);
   Int to = (((warp << 4) + row8 + (lane & 8)) << 7) + (((lane >> 4) ^ row8) << 4);
-  for (int64_t c = 0; c < 4; ++c) {
+  for (int64_t c = 0; c < 4 * together; ++c) {
     SmallVector<Int> words;
     for (int64_t j : {2 * c, 2 * c + 1})
       for (int64_t half = 0; half < 2; ++half)
-        words.push_back(h.packBf16(elements[4 * j + 2 * half], elements[4 * j + 2 * half + 1]));
-    h.storeMatrices(memory + (to ^ (32 * c)), words);
+        words.push_back(h.packBf16(elements[Fragment::index(half, j, 0)], elements[Fragment::index(half, j, 1)]));
+    h.storeMatrices(memory + c / 4 * (pieceBytes / 2) + (to ^ (32 * (c % 4))), words);
   }
   h.fenceSharedForAsync();
   b.barrier();
-  // The consumers share a query block by rows (one panel) or by columns (two).
-  Int panel = inHead & 1, rows = inHead << 6;
-  if (a.panels() == 1)
-    panel = h.constant(0);
-  else
-    rows = inHead >> 1 << 6;
   b.ifThen(thread.eq(0), [&] {
-    h.storeTile(memory, b.tensorMap(0), {panel << 6, batchHead % a.heads, rows, batchHead / a.heads});
+    for (int64_t p = 0; p < together; ++p)
+      h.storeTile(memory + p * (pieceBytes / 2), b.tensorMap(0),
+                  {h.constant(64 * p), batchHead % a.heads, rows, batchHead / a.heads});
     h.commitStores();
     h.waitStores(0, /*read=*/false);
   });
@@ -780,9 +788,9 @@ GpuShape describeBackward(const Attention &a, const GpuTarget &target) {
   main.minBlocks = 1;
   main.maps = {a.qkvMap(a.qkv, tileRows), a.qkvMap(a.qkv, queryRows(a)), a.outputMap(a.grad, queryRows(a)),
                a.qkvMap(a.qkvGrad, 64)};
-  finish.grid = {consumers * blocks, 1, 1};
+  finish.grid = {consumers * blocks / piecesTogether(a), 1, 1};
   finish.block = {Hopper::warpgroup, 1, 1};
-  finish.shared = pieceBytes / 2;
+  finish.shared = piecesTogether(a) * pieceBytes / 2;
   finish.maps = {a.qkvMap(a.qkvGrad, 64)};
   return {{prepare, main, finish}, {rows * 4, rows * 4, blocks * queryGradBytes, (blocks + 1) * 4}};
 }

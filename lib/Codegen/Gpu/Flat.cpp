@@ -34,7 +34,7 @@ public:
   FlatKernel(GpuBuilder &builder, step::KernelOp kernel)
       : b(builder), kernel(kernel), segments(kernel, pieceElements(kernel)),
         hasCompute(kernel->hasAttr("compute")) {
-    table = segments.emitTable(b, b.function, (b.function.getName() + "_segments").str(), /*space=*/1);
+    table = segments.emitTable(b, b.function, (b.function.getName() + "_segments").str(), tableSpace());
   }
 
   void emitInit();
@@ -46,6 +46,14 @@ public:
 private:
   Value field(Value segment, Segments::Column column, Type type = {}) {
     return Segments::field(b, table, segment, column, type);
+  }
+  /// A block looks for its piece before it can ask for anything else. Constant
+  /// memory answers at once even if all others have device memory busy; it has
+  /// 64 KiB for the three kernels.
+  unsigned tableSpace() const {
+    constexpr unsigned global = 1, constant = 4;
+    constexpr size_t most = 20 << 10;
+    return segments.rows.size() * Segments::NumColumns * 8 <= most ? constant : global;
   }
   Value piecesOf(Value segment) {
     return b.divu(b.add(field(segment, Segments::Count), b.i64(segments.pieceElements - 1)),
@@ -242,7 +250,7 @@ void FlatKernel::emitUpdate() {
   findPiece();
   Value base = field(segment, Segments::First);
   AdamwRule rule(b, b.argument(0), b.argument(1));
-  Value shrink = rule.shrink(field(segment, Segments::Decay));
+  Value flags = field(segment, Segments::Flags), shrink = rule.shrink(flags), zeroes = rule.zeroes(flags);
   Type f32 = b.getF32Type();
   auto load = [&](Value element, int64_t n) {
     SmallVector<Value> old;
@@ -254,7 +262,7 @@ void FlatKernel::emitUpdate() {
     Value at = b.add(base, element);
     AdamwRule::Element next = rule.update({old[0], old[1], old[2], old[3]}, shrink);
     b.storeVector(next.value, b.argument(2), at, f32);
-    b.storeVector(next.grad, b.argument(3), at, f32);
+    b.ifThen(zeroes, [&] { b.storeVector(next.grad, b.argument(3), at, f32); });
     b.storeVector(next.moment1, b.argument(4), at, f32);
     b.storeVector(next.moment2, b.argument(5), at, f32);
     if (hasCompute)

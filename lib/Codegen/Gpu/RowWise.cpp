@@ -82,6 +82,21 @@ int64_t columnsOf(const KernelBody &body, unsigned result) {
   return widthOf(body.yield->getOperand(result));
 }
 
+/// Whether all rows that come in and all sums are `width` wide, and those bf16.
+bool haveOneWidthOfBF16(const KernelBody &body, int64_t width) {
+  for (BlockArgument argument : body.block->getArguments())
+    for (OpOperand &use : argument.getUses())
+      if (auto op = dyn_cast<tx::RowWiseOpInterface>(use.getOwner());
+          op && accessOf(use) == tx::RowAccess::Row && !isColumnValue(op->getResult(0)))
+        if (widthOf(argument) != width || !elementOf(argument).isBF16())
+          return false;
+  for (Operation &op : body.block->without_terminator())
+    for (OpResult result : op.getResults())
+      if (isa<tx::RowWiseOpInterface>(op) && hasColumns(accessOf(result)) && widthOf(result) != width)
+        return false;
+  return true;
+}
+
 /// Whether the rows that come in are one of bf16.
 bool mayBePacked(const KernelBody &body) {
   int64_t rows = 0;
@@ -145,10 +160,12 @@ RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(bo
       looped = !packed;
     }
   }
+  if (!columnSums.empty() && !looped && !needsBarrier && haveOneWidthOfBF16(body, widest) && segments.empty())
+    packed = lanes > 1;
   pinnedBytes *= rowsPerBlock;
   blocks = ceilDiv(std::max<int64_t>(rows, 1), rowsPerBlock);
   if (!columnSums.empty())
-    blocks = std::min(blocks, 4 * target.multiprocessors);
+    blocks = std::min(blocks, std::max<int64_t>(4, 384 / blockThreads()) * target.multiprocessors);
 }
 
 class GpuRowKernel : public RowKernel {
@@ -172,6 +189,7 @@ private:
   GpuChunk makeChunk(int64_t base, int64_t index);
   /// Visits this thread's chunks of columns [0, base).
   SmallVector<Value> forChunks(int64_t base, ValueRange init, ChunkBody body);
+  void askForRow();
   void whereActive(const GpuChunk &chunk, llvm::function_ref<void()> work);
   void waitForRow() { plan.rowsPerBlock > 1 ? b.warpBarrier() : b.barrier(); }
   void storeResults();
@@ -257,6 +275,8 @@ void GpuRowKernel::whereActive(const GpuChunk &chunk, llvm::function_ref<void()>
 SmallVector<Value>
 GpuRowKernel::reduce(int64_t width, ArrayRef<Fold> folds, ArrayRef<Value>,
                      llvm::function_ref<SmallVector<Value>(Chunk &, int64_t, ValueRange)> step) {
+  if (plan.packed && !plan.columnSums.empty())
+    askForRow();
   int64_t base = plan.baseOf(width);
   SmallVector<Value> init;
   SmallVector<GpuBuilder::Fold> kinds;
@@ -334,6 +354,17 @@ RowKernel::RowMemory GpuRowKernel::inMemory(Value value) {
   return memories[value] = {row, b.getF32Type()};
 }
 
+/// With sums over rows few rows are in flight, so all of a row is asked for before
+/// the first reduction waits for some of it.
+void GpuRowKernel::askForRow() {
+  for (BlockArgument argument : body.block->getArguments()) {
+    if (!memories.count(argument))
+      continue;
+    GpuChunk chunk = makeChunk(plan.widest, 0);
+    at(argument, chunk, 0); // asks for all chunks
+  }
+}
+
 //===-- Rows ---------------------------------------------------------------===//
 
 LogicalResult GpuRowKernel::emitRows() {
@@ -390,8 +421,13 @@ SmallVector<Value> GpuRowKernel::zeroSums() {
 SmallVector<Value> GpuRowKernel::addSums(ValueRange old) {
   SmallVector<Value> next;
   forSums(plan, [&](size_t number, int64_t base, int64_t c, int64_t shift) {
-    forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {}); // makes them, if need be
     auto *sum = llvm::find_if(columnSums, [&](auto &s) { return s.first == plan.columnSums[number]; });
+    if (plan.packed) {
+      GpuChunk chunk = makeChunk(base, c);
+      next.push_back(b.fadd(old[next.size()], sum->second(chunk, shift)));
+      return;
+    }
+    forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {}); // makes them, if need be
     next.push_back(b.fadd(old[next.size()], sum->second(kept[base][c], shift)));
   });
   return next;
@@ -400,8 +436,7 @@ SmallVector<Value> GpuRowKernel::addSums(ValueRange old) {
 void GpuRowKernel::storeSums(ValueRange sums) {
   unsigned next = 0;
   forSums(plan, [&](size_t number, int64_t base, int64_t c, int64_t shift) {
-    forChunks(base, {}, [](GpuChunk &, SmallVectorImpl<Value> &) {});
-    GpuChunk &chunk = kept[base][c];
+    GpuChunk chunk = makeChunk(base, c);
     Value to = rowAddress(arguments[body.workspaceArgument(number)], group, plan.columnSums[number]);
     Value value = sums[next++];
     whereActive(chunk, [&] { b.storeVector(value, to, b.add(chunk.column, b.i64(shift)), b.getF32Type()); });

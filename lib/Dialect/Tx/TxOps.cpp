@@ -678,7 +678,8 @@ static bool kindAllows(KernelKind kind, Operation &op) {
   case KernelKind::MatrixProduct:
     return isa<LinearOp, LinearInputVjpOp, LinearWeightVjpOp, AddOp>(op);
   case KernelKind::Attention:
-    return isa<AttentionOp, AttentionVjpOp, DecodeAttentionOp>(op);
+    return isa<AttentionOp, AttentionVjpOp, DecodeAttentionOp>(op) ||
+           (isa<RopeOp>(op) && isa_and_nonnull<AttentionVjpOp>(op.getOperand(0).getDefiningOp()));
   case KernelKind::AttentionProduct:
     return isa<AttentionScoresOp, AttentionMixOp, AttentionMixVjpOp, AttentionScoresVjpOp>(op);
   case KernelKind::Scatter:
@@ -707,11 +708,11 @@ LogicalResult KernelOp::verify() {
       diag.attachNote(op.getLoc()) << "see " << op.getName();
       return diag;
     }
-    ++(isa<AddOp>(op) ? adds : others);
+    ++(isa<AddOp, RopeOp>(op) ? adds : others);
   }
   if (getKind() != KernelKind::RowWise && (others != 1 || adds > 1))
     return emitOpError() << "(C2): a " << stringifyKernelKind(getKind())
-                         << " kernel holds exactly one op and at most one addition, found " << others
+                         << " kernel holds exactly one op and at most one addition or rotation, found " << others
                          << " and " << adds;
   if (getInplace().size() != getNumResults())
     return emitOpError() << "(C3): inplace must have " << getNumResults() << " elements, found "

@@ -141,8 +141,10 @@ typedef struct txc_hyper {
   float bias_correction2;
   uint32_t seed_lo;       /* key of the counter-based generator */
   uint32_t seed_hi;
-  uint32_t step_lo;       /* number of the micro batch since the start of training, */
-  uint32_t step_hi;       /* so that dropout differs from one to the next */
+  uint32_t step_lo;       /* number of the micro batch since the start of training (modulo
+                             2^32), so that dropout differs from one to the next */
+  uint32_t accumulated;   /* micro batches of this rank that the gradients hold already; 0:
+                             none, so what they hold is of an earlier update */
   uint32_t rank;          /* 0 ... num_ranks - 1 */
   uint32_t num_ranks;     /* as in txc_step; 0 and 1 are both one rank */
   uint32_t skip_nonfinite; /* not 0: an update leaves weights and moments alone if any gradient
@@ -205,15 +207,23 @@ typedef enum txc_epilogue {
   TXC_EPILOGUE_NONE = 0,
 } txc_epilogue_t;
 
+/* Whether a product is added to C or overwrites it. */
+typedef enum txc_accumulate {
+  TXC_ACCUMULATE_NEVER = 0,
+  TXC_ACCUMULATE_ALWAYS = 1,
+  TXC_ACCUMULATE_AFTER_FIRST = 2, /* overwrites if the hyper's `accumulated` is 0 */
+} txc_accumulate_t;
+
 /* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * C, row-major, leading dimensions
- * in elements. op(X) is X or its transpose. beta is 0 or 1. `batch` products,
- * each `stride_x` elements after the one before it. Sums are kept in f32. */
+ * in elements. op(X) is X or its transpose. `accumulate` says whether beta is 0 or
+ * 1; C is not read with beta 0. `batch` products, each `stride_x` elements after
+ * the one before it. Sums are kept in f32. */
 typedef struct txc_gemm {
   const char *name;
   uint32_t dtype;   /* of A and B */
   uint32_t dtype_c; /* of C */
   uint32_t transpose_a, transpose_b;
-  float beta;
+  uint32_t accumulate; /* txc_accumulate_t */
   uint32_t batch; /* 1 or more */
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
@@ -223,6 +233,7 @@ typedef struct txc_gemm {
   uint32_t epilogue;                   /* txc_epilogue_t */
   uint32_t reserved;
   uint64_t bias; /* arena offset of what the epilogue reads; 0 if it reads nothing */
+  uint64_t hyper;                      /* arena offset of the txc_hyper, for AFTER_FIRST */
 } txc_gemm_t;
 
 typedef struct txc_fill {
@@ -388,7 +399,7 @@ TXC_ABI_ASSERT(txc_decode_state_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
 TXC_ABI_ASSERT(txc_update_result_t, 44);
 TXC_ABI_ASSERT(txc_launch_t, 40);
-TXC_ABI_ASSERT(txc_gemm_t, 160);
+TXC_ABI_ASSERT(txc_gemm_t, 168);
 TXC_ABI_ASSERT(txc_fill_t, 32);
 TXC_ABI_ASSERT(txc_collective_part_t, 24);
 TXC_ABI_ASSERT(txc_collective_t, 40);

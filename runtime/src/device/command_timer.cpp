@@ -80,10 +80,10 @@ std::vector<CommandTime> CommandTimer::medians(const txc_kernel_t *kernels) cons
         time.kernel = format("%llux%llux%llu", static_cast<unsigned long long>(m),
                              static_cast<unsigned long long>(n), static_cast<unsigned long long>(k)) +
                       (p.batch > 1 ? format(" x %u", p.batch) : "") + (p.transpose_a ? " At" : "") +
-                      (p.transpose_b ? " Bt" : "") + (p.beta != 0 ? " +C" : "");
+                      (p.transpose_b ? " Bt" : "") + (p.accumulate != TXC_ACCUMULATE_NEVER ? " +C" : "");
         time.flops = 2 * m * n * k * p.batch;
         time.bytes = p.batch * ((m * k + k * n) * elementBytes(p.dtype) +
-                                m * n * elementBytes(p.dtype_c) * (p.beta != 0 ? 2 : 1));
+                                m * n * elementBytes(p.dtype_c) * (p.accumulate == TXC_ACCUMULATE_ALWAYS ? 2 : 1));
         break;
       }
       case Item::Kind::Fill: {

@@ -15,11 +15,20 @@ using cuda::LtAlgorithm;
 using cuda::LtHeuristicResult;
 using cuda::LtStatus;
 
-static constexpr int kMostCandidates = 8;
+static constexpr int kMostCandidates = 24;
 static constexpr int kRounds = 7;
 // Products shorter than this are timed several at a time.
 static constexpr double kTimedMilliseconds = 0.2;
 static constexpr int kMostRepeats = 20;
+// Candidates this close to the fastest are timed again under a load that lasts: a chip at
+// its power limit lowers its clock, for some more than for others. Shorter products
+// leave it cool.
+static constexpr double kFinalist = 1.04;
+// What one kernel after another costs or saves.
+static constexpr double kSwitchMilliseconds = 1e-3;
+static constexpr size_t kMostFinalists = 4;
+static constexpr double kSustainedFromMilliseconds = 0.05;
+static constexpr double kWarmMilliseconds = 15, kSustainedMilliseconds = 30;
 
 struct CublasLt::Shape {
   std::string key;
@@ -167,8 +176,9 @@ Status CublasLt::prepare(const txc_gemm_t &p, cuda::Address arena) {
                 format("dtypes %u and %u; a GPU has f32 (%u) and bf16 (%u)", p.dtype, p.dtype_c,
                        TXC_DTYPE_F32, TXC_DTYPE_BF16),
                 0);
-  if (p.beta != 0.0f && p.beta != 1.0f)
-    return fail(p, format("beta is %g; expected 0 or 1", p.beta), 0);
+  if (p.accumulate > TXC_ACCUMULATE_AFTER_FIRST)
+    return fail(p, format("accumulate is %u; expected %d to %d", p.accumulate, TXC_ACCUMULATE_NEVER,
+                          TXC_ACCUMULATE_AFTER_FIRST), 0);
   if (p.batch == 0 || p.m <= 0 || p.n <= 0 || p.k <= 0 || p.lda < (p.transpose_a ? p.m : p.k) ||
       p.ldb < (p.transpose_b ? p.k : p.n) || p.ldc < p.n)
     return fail(p,
@@ -187,7 +197,7 @@ Status CublasLt::prepare(const txc_gemm_t &p, cuda::Address arena) {
   auto number = [](int64_t value) { return std::to_string(value); };
   std::string key = std::string(type) + (p.dtype == TXC_DTYPE_F32 && allowTf32_ ? "/tf32" : "") + ">" +
                     typeC + " " + (p.transpose_a ? "t" : "n") + (p.transpose_b ? "t" : "n") +
-                    (p.beta != 0 ? "+" : "") + " " + number(p.m) + "x" + number(p.n) + "x" + number(p.k) +
+                    (p.accumulate == TXC_ACCUMULATE_ALWAYS ? "+" : p.accumulate == TXC_ACCUMULATE_AFTER_FIRST ? "?" : "") + " " + number(p.m) + "x" + number(p.n) + "x" + number(p.k) +
                     " ld " + number(p.lda) + "," + number(p.ldb) + "," + number(p.ldc);
   if (p.batch > 1)
     key += " batch " + number(p.batch) + " by " + number(p.stride_a) + "," + number(p.stride_b) + "," +
@@ -287,19 +297,22 @@ Result<std::vector<LtHeuristicResult>> CublasLt::candidates(const Shape &shape, 
 }
 
 LtStatus CublasLt::enqueue(const Shape &shape, const LtAlgorithm &algorithm, const txc_gemm_t &p,
-                           cuda::Address arena, cuda::Stream stream) const {
+                           cuda::Address arena, cuda::Stream stream, bool first) const {
   auto at = [&](uint64_t offset) { return reinterpret_cast<void *>(arena + offset); };
   const float alpha = 1;
-  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &p.beta, at(p.c),
+  const bool overwrites = p.accumulate == TXC_ACCUMULATE_NEVER ||
+                          (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST && first);
+  const float beta = overwrites ? 0 : 1;
+  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &beta, at(p.c),
                     shape.c, at(p.c), shape.c, &algorithm, p.workspace_bytes ? at(p.workspace) : nullptr,
                     p.workspace_bytes, stream);
 }
 
-Status CublasLt::run(const txc_gemm_t &p, cuda::Address arena, cuda::Stream stream) {
+Status CublasLt::run(const txc_gemm_t &p, cuda::Address arena, cuda::Stream stream, bool first) {
   auto found = products_.find(&p);
   if (found == products_.end())
     return fail(p, "the entry asks for a product that it did not ask for before", 0);
-  if (LtStatus status = enqueue(*found->second, found->second->algorithm, p, arena, stream); status != 0)
+  if (LtStatus status = enqueue(*found->second, found->second->algorithm, p, arena, stream, first); status != 0)
     return fail(p, "starting it", status);
   return {};
 }
@@ -334,7 +347,7 @@ Result<std::string> CublasLt::tune(const cuda::Driver &driver, cuda::Address are
       if (result == cuda::kSuccess)
         result = driver.eventRecord(begin, stream);
       for (int i = 0; i < repeats && failure == 0; ++i)
-        failure = enqueue(*shape, algorithm, p, arena, stream);
+        failure = enqueue(*shape, algorithm, p, arena, stream, /*first=*/true);
       if (result == cuda::kSuccess)
         result = driver.eventRecord(end, stream);
       if (result == cuda::kSuccess)
@@ -372,11 +385,38 @@ Result<std::string> CublasLt::tune(const cuda::Driver &driver, cuda::Address are
       std::nth_element(list.begin(), list.begin() + kRounds / 2, list.end());
       medians.push_back(list[kRounds / 2]);
     }
-    // The heuristic's first stays unless another is clearly better: by a percent,
-    // and by more than what one kernel after another costs or saves.
-    size_t best = 0;
-    for (size_t i = 1; i < medians.size(); ++i)
-      if (medians[i] < medians[best] && medians[i] < 0.99 * medians[0] && medians[i] < medians[0] - 1e-3)
+    std::vector<size_t> finalists;
+    const double fastest = *std::min_element(medians.begin(), medians.end());
+    for (size_t i = 0; i < medians.size(); ++i)
+      if (medians[i] <= kFinalist * fastest || (i == 0 && medians[0] - fastest <= kSwitchMilliseconds))
+        finalists.push_back(i);
+    std::stable_sort(finalists.begin(), finalists.end(),
+                     [&](size_t a, size_t b) { return medians[a] < medians[b]; });
+    finalists.resize(std::min(finalists.size(), kMostFinalists));
+    // The heuristic's first stays unless another is clearly better.
+    double clearly = 0.99;
+    if (once >= kSustainedFromMilliseconds && finalists.size() > 1) {
+      std::vector<double> sustained(medians.size());
+      for (int turn = 0; turn < 2; ++turn, std::reverse(finalists.begin(), finalists.end()))
+        for (size_t i : finalists) {
+          time((*found)[i].algorithm, static_cast<int>(kWarmMilliseconds / fastest) + 1);
+          sustained[i] +=
+              time((*found)[i].algorithm, static_cast<int>(kSustainedMilliseconds / fastest) + 1) / 2;
+        }
+      for (size_t i : finalists)
+        medians[i] = sustained[i];
+      clearly = 0.995; // long measurements differ less
+      if (result != cuda::kSuccess || failure != 0) {
+        release();
+        return failure != 0 ? fail(p, "timing it", failure)
+                            : driver.error(result, "timing matrix product '" + std::string(p.name) + "'");
+      }
+    }
+    size_t best = std::find(finalists.begin(), finalists.end(), 0u) != finalists.end() ? 0 : finalists.front();
+    const double limit =
+        best == 0 ? std::min(clearly * medians[0], medians[0] - kSwitchMilliseconds) : medians[best];
+    for (size_t i : finalists)
+      if (medians[i] < medians[best] && medians[i] < limit)
         best = i;
     shape->algorithm = (*found)[best].algorithm;
     shape->tuned = true;

@@ -5,7 +5,7 @@
 // data moves.
 //
 // Descriptors and the algorithm are made once per shape, which is all that the
-// choice can depend on: types, transposes, beta, sizes, leading dimensions,
+// choice can depend on: types, transposes, accumulation, sizes, leading dimensions,
 // strides, alignment, workspace. The algorithm is the one that was measured
 // (tuning_cache.h), else the first that the library's heuristic proposes.
 //
@@ -36,8 +36,8 @@ public:
   // Makes all that running the product needs. The arena's address matters for
   // alignment. `product` must stay where it is.
   Status prepare(const txc_gemm_t &product, cuda::Address arena);
-  // Enqueues a prepared product.
-  Status run(const txc_gemm_t &product, cuda::Address arena, cuda::Stream stream);
+  // Enqueues a prepared product; `first`: in the first micro batch of an update.
+  Status run(const txc_gemm_t &product, cuda::Address arena, cuda::Stream stream, bool first);
 
   // Times the best candidates of every shape that has no measured algorithm,
   // round-robin, and keeps the choice.
@@ -53,7 +53,7 @@ private:
   Status fail(const txc_gemm_t &product, const std::string &what, cuda::LtStatus status) const;
   Result<std::vector<cuda::LtHeuristicResult>> candidates(const Shape &shape, int most) const;
   cuda::LtStatus enqueue(const Shape &shape, const cuda::LtAlgorithm &algorithm, const txc_gemm_t &product,
-                         cuda::Address arena, cuda::Stream stream) const;
+                         cuda::Address arena, cuda::Stream stream, bool first) const;
 
 #define TXC_DECLARE(function, symbol, ...) cuda::LtStatus (*function)(__VA_ARGS__) = nullptr;
   struct Functions {

@@ -52,9 +52,13 @@ Status CudaDevice::start(const StepFile &step, const DeviceOptions &options) {
     Result<CommandList> commands = CommandList::of(step_->entries[i]);
     if (!commands.ok())
       return commands.status();
+    bool varies = false;
     for (const CommandList::Item &item : commands->items)
-      hasProducts |= item.kind == CommandList::Item::Kind::Gemm;
-    entries_.push_back({&step_->entries[i], std::move(*commands), false, nullptr, nullptr, {}});
+      if (item.kind == CommandList::Item::Kind::Gemm) {
+        hasProducts = true;
+        varies |= static_cast<const txc_gemm_t *>(item.command)->accumulate == TXC_ACCUMULATE_AFTER_FIRST;
+      }
+    entries_.push_back({&step_->entries[i], std::move(*commands), varies, {}, {}});
   }
   if (hasProducts) {
     auto products = CublasLt::load(driver_.version(), info_.name, options.allowTf32);
@@ -90,9 +94,10 @@ CudaDevice::~CudaDevice() {
         driver_.eventDestroy(event);
   };
   for (Entry &entry : entries_) {
-    for (cuda::GraphExec graph : {entry.graph, entry.timedGraph})
-      if (graph)
-        driver_.graphExecDestroy(graph);
+    for (Variant &variant : entry.variants)
+      for (cuda::GraphExec graph : {variant.graph, variant.timedGraph})
+        if (graph)
+          driver_.graphExecDestroy(graph);
     destroy(entry.times);
   }
   destroy(inputDone_);
@@ -414,8 +419,11 @@ Status CudaDevice::allocate(const StepFile &step) {
   inputSlotBytes_ = kInputHeadroom;
   for (txc_buffer_kind_t kind : {TXC_BUFFER_TOKENS, TXC_BUFFER_TARGETS, TXC_BUFFER_HYPER,
                                  TXC_BUFFER_DECODE_TOKENS, TXC_BUFFER_DECODE_STATE})
-    for (const txc_buffer_t *buffer : step.buffers(kind))
+    for (const txc_buffer_t *buffer : step.buffers(kind)) {
+      if (kind == TXC_BUFFER_HYPER)
+        hyperOffset_ = buffer->offset;
       inputSlotBytes_ += (buffer->bytes + 63) / 64 * 64;
+    }
   const uint64_t pinned = kInputSlots * inputSlotBytes_ + kResultSlots * kLargestFetch;
   void *memory = nullptr;
   if (cuda::Result pin = driver_.memHostAlloc(&memory, pinned, 0); pin != kSuccess)
@@ -585,7 +593,7 @@ int32_t CudaDevice::launchCommand(void *self, char *, const txc_launch_t *comman
 int32_t CudaDevice::gemmCommand(void *self, char *, const txc_gemm_t *command) {
   auto &device = *static_cast<CudaDevice *>(self);
   NvtxRange range(device.nvtx_, command->name);
-  return device.finish(device.products_->run(*command, device.arena_, device.stream_), command->name);
+  return device.finish(device.products_->run(*command, device.arena_, device.stream_, device.first_), command->name);
 }
 
 int32_t CudaDevice::fillCommand(void *self, char *, const txc_fill_t *command) {
@@ -665,10 +673,13 @@ Status CudaDevice::run(const txc_entry_t &entry) {
   const size_t slot = inputRuns_ % kInputSlots;
   if (inputOpen_) {
     cuda::Result result = kSuccess;
-    for (const Input &input : inputs_)
+    for (const Input &input : inputs_) {
+      if (input.offset == hyperOffset_)
+        first_ = reinterpret_cast<const txc_hyper_t *>(pinned_ + slot * inputSlotBytes_ + input.at)->accumulated == 0;
       if (result == kSuccess)
         result = driver_.memcpyHtoDAsync(arena_ + input.offset, pinned_ + slot * inputSlotBytes_ + input.at,
                                          input.bytes, stream_);
+    }
     inputs_.clear();
     if (result == kSuccess)
       result = driver_.eventRecord(inputDone_[slot], stream_);
@@ -678,16 +689,17 @@ Status CudaDevice::run(const txc_entry_t &entry) {
     ++inputRuns_;
   }
 
+  Variant &variant = known.variants[known.varies && first_];
   if (profiling_)
-    return runTimed(known);
-  if (!graphs_ || !known.ran) {
-    known.ran = true;
+    return runTimed(known, variant);
+  if (!graphs_ || !variant.ran) {
+    variant.ran = true;
     return runCommands(entry);
   }
-  if (!known.graph)
-    if (Status status = capture(entry, known.graph); !status.ok())
+  if (!variant.graph)
+    if (Status status = capture(entry, variant.graph); !status.ok())
       return status;
-  return check(driver_.graphLaunch(known.graph, stream_),
+  return check(driver_.graphLaunch(variant.graph, stream_),
                format("launching the graph of entry '%s'", entry.name));
 }
 
@@ -700,7 +712,7 @@ Status CudaDevice::profile(bool on) {
   return {};
 }
 
-Status CudaDevice::runTimed(Entry &entry) {
+Status CudaDevice::runTimed(Entry &entry, Variant &variant) {
   const char *name = entry.entry->name;
   cuda::Result result = kSuccess;
   while (entry.times.size() < entry.commands.items.size() + 1 && result == kSuccess) {
@@ -709,19 +721,19 @@ Status CudaDevice::runTimed(Entry &entry) {
   }
   if (result != kSuccess)
     return check(result, format("timing entry '%s'", name));
-  const bool inGraph = graphs_ && entry.ran;
-  entry.ran = true;
+  const bool inGraph = graphs_ && variant.ran;
+  variant.ran = true;
   timedInGraph_ = inGraph;
   Status status;
   timing_ = &entry;
   timed_ = 0;
   if (!inGraph)
     status = runCommands(*entry.entry);
-  else if (!entry.timedGraph)
-    status = capture(*entry.entry, entry.timedGraph);
+  else if (!variant.timedGraph)
+    status = capture(*entry.entry, variant.timedGraph);
   timing_ = nullptr;
   if (status.ok() && inGraph)
-    status = check(driver_.graphLaunch(entry.timedGraph, stream_),
+    status = check(driver_.graphLaunch(variant.timedGraph, stream_),
                    format("launching the graph of entry '%s'", name));
   if (status.ok())
     status = synchronize();
@@ -746,11 +758,12 @@ Result<std::string> CudaDevice::tune() {
   info_.library = products_->describe();
   // A captured entry has the old algorithms.
   for (Entry &entry : entries_)
-    for (cuda::GraphExec *graph : {&entry.graph, &entry.timedGraph})
-      if (*graph) {
-        driver_.graphExecDestroy(*graph);
-        *graph = nullptr;
-      }
+    for (Variant &variant : entry.variants)
+      for (cuda::GraphExec *graph : {&variant.graph, &variant.timedGraph})
+        if (*graph) {
+          driver_.graphExecDestroy(*graph);
+          *graph = nullptr;
+        }
   if (Status status =
           check(driver_.memsetD8Async(arena_, 0, step_->arena_bytes, stream_), "zeroing the arena");
       !status.ok())

@@ -68,13 +68,19 @@ private:
     std::vector<int32_t> scalars;
     std::vector<void *> parameters; // point into the three above
   };
-  struct Entry {
-    const txc_entry_t *entry = nullptr;
-    CommandList commands;
+  // An entry whose products overwrite the gradients in the first micro batch of an
+  // update has one variant for that and one for the others.
+  struct Variant {
     bool ran = false;
     cuda::GraphExec graph = nullptr;
     // With an event before the first command and after each.
     cuda::GraphExec timedGraph = nullptr;
+  };
+  struct Entry {
+    const txc_entry_t *entry = nullptr;
+    CommandList commands;
+    bool varies = false;
+    std::array<Variant, 2> variants = {};
     std::vector<cuda::Event> times;
   };
   struct Input {
@@ -94,7 +100,7 @@ private:
   Result<Entry *> find(const txc_entry_t &entry);
   Status runCommands(const txc_entry_t &entry);
   Status capture(const txc_entry_t &entry, cuda::GraphExec &graph);
-  Status runTimed(Entry &entry);
+  Status runTimed(Entry &entry, Variant &variant);
   Status check(cuda::Result result, const std::string &doing);
   // Ends a command: notes its failure, times it or waits for it if asked to.
   int32_t finish(Status status, const char *name);
@@ -135,6 +141,8 @@ private:
   std::array<cuda::Event, kResultSlots> resultDone_ = {};
   std::array<const char *, kResultSlots> resultOf_ = {}; // entry
   const char *lastEntry_ = "";
+  uint64_t hyperOffset_ = UINT64_MAX;
+  bool first_ = true; // the last staged hyper is of the first micro batch of an update
   uint64_t numMarks_ = 0;
   std::array<cuda::Event, kMarks> marks_ = {};
 

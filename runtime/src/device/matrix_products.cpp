@@ -50,7 +50,8 @@ Result<MatrixProducts> MatrixProducts::load() {
                 "(Debian: apt install libdnnl2)"};
 }
 
-int MatrixProducts::multiply(const txc_gemm_t &p, const float *a, const float *b, float *c) const {
+int MatrixProducts::multiply(const txc_gemm_t &p, float beta, const float *a, const float *b,
+                             float *c) const {
   const bool byRows = p.m >= p.n;
   const int64_t extent = byRows ? p.m : p.n, tiles = (extent + kTile - 1) / kTile;
   const int64_t depth = p.transpose_a ? kTransposedDepth : p.k;
@@ -70,7 +71,7 @@ int MatrixProducts::multiply(const txc_gemm_t &p, const float *a, const float *b
       int status =
           sgemm_(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', m, n, std::min(depth, p.k - k), 1.0f,
                  aPart + k * (p.transpose_a ? p.lda : 1), p.lda, bPart + k * (p.transpose_b ? 1 : p.ldb),
-                 p.ldb, k == 0 ? p.beta : 1.0f, cPart, p.ldc);
+                 p.ldb, k == 0 ? beta : 1.0f, cPart, p.ldc);
       if (status != 0)
         failure = status;
     }
@@ -87,17 +88,21 @@ Status MatrixProducts::run(char *arena, const txc_gemm_t &p) const {
   };
   if (p.dtype != TXC_DTYPE_F32 || p.dtype_c != TXC_DTYPE_F32)
     return fail(format("dtypes %u and %u; the CPU has f32 (%u) only", p.dtype, p.dtype_c, TXC_DTYPE_F32));
-  if (p.beta != 0.0f && p.beta != 1.0f)
-    return fail(format("beta is %g; expected 0 or 1", p.beta));
+  if (p.accumulate > TXC_ACCUMULATE_AFTER_FIRST)
+    return fail(format("accumulate is %u; expected %d to %d", p.accumulate, TXC_ACCUMULATE_NEVER,
+                       TXC_ACCUMULATE_AFTER_FIRST));
   if (p.m <= 0 || p.n <= 0 || p.k <= 0 || p.lda < (p.transpose_a ? p.m : p.k) ||
       p.ldb < (p.transpose_b ? p.k : p.n) || p.ldc < p.n)
     return fail(format("leading dimensions %lld, %lld, %lld do not fit", static_cast<long long>(p.lda),
                        static_cast<long long>(p.ldb), static_cast<long long>(p.ldc)));
   if (p.batch == 0)
     return fail("batch is 0; expected 1 or more");
+  bool adds = p.accumulate != TXC_ACCUMULATE_NEVER;
+  if (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST)
+    adds = reinterpret_cast<const txc_hyper_t *>(arena + p.hyper)->accumulated != 0;
   int status = 0;
   for (int64_t i = 0; i < p.batch && status == 0; ++i)
-    status = multiply(p, reinterpret_cast<const float *>(arena + p.a) + i * p.stride_a,
+    status = multiply(p, adds ? 1.0f : 0.0f, reinterpret_cast<const float *>(arena + p.a) + i * p.stride_a,
                       reinterpret_cast<const float *>(arena + p.b) + i * p.stride_b,
                       reinterpret_cast<float *>(arena + p.c) + i * p.stride_c);
   if (status != 0)
@@ -121,7 +126,7 @@ double MatrixProducts::measurePeak() const {
   // The first ones warm up: code is generated, pages are faulted in, the clock settles.
   for (int repetition = 0; repetition < 24 && spent < 0.15; ++repetition) {
     auto start = std::chrono::steady_clock::now();
-    if (multiply(product, a.data(), b.data(), c.data()) != 0)
+    if (multiply(product, 0.0f, a.data(), b.data(), c.data()) != 0)
       return 0;
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     spent += seconds;

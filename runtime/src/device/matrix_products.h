@@ -19,7 +19,7 @@ class MatrixProducts {
 public:
   static Result<MatrixProducts> load();
 
-  // C = op(A) op(B) + beta C, as txc_gemm says. The sum of each element of C
+  // C = op(A) op(B) [+ C], as txc_gemm says. The sum of each element of C
   // is made in an order that does not depend on the number of threads.
   Status run(char *arena, const txc_gemm_t &product) const;
 
@@ -38,7 +38,7 @@ private:
                         const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
                         int64_t ldc);
   double measureShort() const;
-  int multiply(const txc_gemm_t &product, const float *a, const float *b, float *c) const;
+  int multiply(const txc_gemm_t &product, float beta, const float *a, const float *b, float *c) const;
 
   Sgemm sgemm_ = nullptr;
   std::string name_;

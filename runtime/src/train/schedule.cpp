@@ -50,7 +50,7 @@ txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro)
   hyper.seed_lo = static_cast<uint32_t>(seed);
   hyper.seed_hi = static_cast<uint32_t>(seed >> 32);
   hyper.step_lo = static_cast<uint32_t>(step);
-  hyper.step_hi = static_cast<uint32_t>(step >> 32);
+  hyper.accumulated = static_cast<uint32_t>(micro);
   return hyper;
 }
 

@@ -40,7 +40,7 @@ func.func @f(%x: tensor<2x4xf32>, %w: tensor<5x4xf32>) {
 
 // tx.kernel (C2): one product each.
 func.func @f(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>) {
-  // expected-error @+1 {{(C2): a matrix_product kernel holds exactly one op and at most one addition, found 2 and 0}}
+  // expected-error @+1 {{(C2): a matrix_product kernel holds exactly one op and at most one addition or rotation, found 2 and 0}}
   %y = tx.kernel matrix_product "y" (%x, %w) inplace [-1] : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32> {
   ^bb0(%a: tensor<2x4xf32>, %b: tensor<4x4xf32>):
     %c = tx.linear %a, %b : tensor<2x4xf32>, tensor<4x4xf32> -> tensor<2x4xf32>

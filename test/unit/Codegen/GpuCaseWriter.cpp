@@ -112,7 +112,7 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
     error += diagnostic.str() + "\n";
     return success();
   });
-  auto found = codegen::getTarget(target, error);
+  auto found = codegen::getTarget(arch, error);
   if (failed(found))
     return false;
   bool described = true;
@@ -128,7 +128,7 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
     return false;
   PassManager pm(parsed.context.get());
   codegen::Options options;
-  options.target = target;
+  options.target = arch;
   codegen::buildPipeline(pm, options);
   if (failed(pm.run(*parsed.module)))
     return false;
@@ -138,7 +138,7 @@ bool GpuCaseWriter::compile(std::vector<KernelCase> &batch, std::string &error) 
   parsed.module->walk([&](step::ImageOp image) {
     // Machine code runs on the GPUs of its own generation only; the driver makes that
     // of the others from PTX.
-    StringRef found = target == "sm_90a" ? image.getCubin() : image.getPtx();
+    StringRef found = arch == "sm_90a" ? image.getCubin() : image.getPtx();
     Bytes code(found.begin(), found.end());
     code.push_back(0);
     images.push_back(json::Object{{"offset", append(code)}, {"bytes", int64_t(code.size())}});
@@ -194,7 +194,7 @@ std::string GpuCaseWriter::write(const std::string &path) {
     return path + ": " + failure.message();
   std::string header;
   llvm::raw_string_ostream(header) << json::Value(
-      json::Object{{"target", target}, {"images", std::move(images)}, {"cases", std::move(cases)}});
+      json::Object{{"target", arch}, {"images", std::move(images)}, {"cases", std::move(cases)}});
   header.resize((header.size() + 63) / 64 * 64, ' ');
   uint64_t length = header.size();
   file << "TXCCASE1";

@@ -17,7 +17,8 @@ namespace txc::test {
 
 class GpuCaseWriter : public CaseSink {
 public:
-  explicit GpuCaseWriter(std::string target) : target(std::move(target)) {}
+  explicit GpuCaseWriter(std::string target) : arch(std::move(target)) {}
+  const std::string &target() const override { return arch; }
 
   /// Keeps the case; those of one test are compiled together.
   void add(KernelCase &&kernelCase) override;
@@ -31,7 +32,7 @@ private:
   bool compile(std::vector<KernelCase> &batch, std::string &error);
   uint64_t append(const Bytes &bytes);
 
-  std::string target;
+  std::string arch;
   std::vector<KernelCase> pending;
   llvm::json::Array cases, images;
   Bytes data;

@@ -252,6 +252,7 @@ struct AttentionSize {
   int64_t batch, length, heads, kvHeads, dim;
   double dropout = 0;
   bool f32 = false;
+  const char *rotation = nullptr; ///< of the gradients, layout of tx.rope
 };
 
 void checkAttention(const AttentionSize &s) {
@@ -269,10 +270,13 @@ void checkAttention(const AttentionSize &s) {
                  {"H", s.heads},
                  {"K", s.kvHeads},
                  {"P", (s.heads + 2 * s.kvHeads) * s.dim},
-                 {"O", s.heads * s.dim}};
+                 {"O", s.heads * s.dim},
+                 {"R", s.heads + s.kvHeads},
+                 {"D", s.dim},
+                 {"A", s.dim / 2}};
   std::string name = "B" + std::to_string(s.batch) + " T" + std::to_string(s.length) + " H" +
                      std::to_string(s.heads) + "/" + std::to_string(s.kvHeads) + " D" +
-                     std::to_string(s.dim) + (s.dropout > 0 ? " dropout" : "") + " " + type;
+                     std::to_string(s.dim) + (s.dropout > 0 ? " dropout" : "") + (s.rotation ? std::string(" ") + s.rotation : "") + " " + type;
   // Probabilities meet the tensor cores as bf16; log-sums stay f32.
   double tolerance = s.f32 ? 1e-5 : 8e-3;
   KernelCase forward =
@@ -294,9 +298,14 @@ void checkAttention(const AttentionSize &s) {
       makeCase(fill("step.kernel @k \"attention\" inplace [-1] {\n^bb0(%g: tensor<$Bx$Tx$OxTYPE>, %q: "
                     "tensor<$Bx$Tx$PxTYPE>, "
                     "%o: tensor<$Bx$Tx$OxTYPE>, %l: tensor<$Bx$Hx$Txf32>" +
-                    hyper + "):\n%d = tx.attention_vjp %g, %q, %o, %l" + use +
-                    " : tensor<$Bx$Tx$PxTYPE>, tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n"
-                    "tx.yield %d : tensor<$Bx$Tx$PxTYPE>\n}"),
+                    hyper + (s.rotation ? ", %c: tensor<$Tx$Axf32>, %s: tensor<$Tx$Axf32>" : "") +
+                    "):\n%d = tx.attention_vjp %g, %q, %o, %l" + use +
+                    " : tensor<$Bx$Tx$PxTYPE>, tensor<$Bx$Tx$OxTYPE>, tensor<$Bx$Hx$Txf32>\n" +
+                    (s.rotation ? std::string("%r = tx.rope %d, %c, %s ") + s.rotation +
+                                      " heads $R head_dim $D : tensor<$Bx$Tx$PxTYPE>, tensor<$Tx$Axf32>\n"
+                                      "tx.yield %r"
+                                : "tx.yield %d") +
+                    " : tensor<$Bx$Tx$PxTYPE>\n}"),
                sizes, tolerance, given);
   backward.name = "backward " + name;
   backward.results[0].tolerance = tolerance;
@@ -324,6 +333,19 @@ TEST(GpuAttention, GroupedQueries) {
   FOR_GPUS_ONLY();
   for (const AttentionSize &s : {AttentionSize{1, 130, 8, 2, 64}, {2, 65, 6, 1, 64}, {1, 200, 4, 2, 128}})
     checkAttention(s);
+}
+
+// dQ is rotated by the launch that rounds it, dK by the main one.
+TEST(GpuAttention, RotatedGradients) {
+  FOR_GPUS_ONLY();
+  if (CaseSink::current->target() != "sm_90a")
+    GTEST_SKIP() << "only Hopper's kernel rotates";
+  for (const char *rotation : {"half inverse", "interleaved inverse", "interleaved"})
+    for (const AttentionSize &s : {AttentionSize{2, 130, 4, 2, 64, 0, false, rotation},
+                                   {2, 200, 2, 2, 128, 0, false, rotation},
+                                   {1, 150, 4, 2, 32, 0.1, false, rotation},
+                                   {1, 100, 2, 1, 96, 0, false, rotation}})
+      checkAttention(s);
 }
 
 TEST(GpuAttention, PaddedHeads) {

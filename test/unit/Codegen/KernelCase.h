@@ -46,6 +46,8 @@ class CaseSink {
 public:
   virtual ~CaseSink() = default;
   virtual void add(KernelCase &&kernelCase) = 0;
+  /// What the cases are compiled for.
+  virtual const std::string &target() const = 0;
   static CaseSink *current; ///< null: cases are run
 };
 

@@ -131,6 +131,7 @@ struct FlatArena {
     int64_t first, count;
     bool decays;
     Start start;
+    bool leavesGradient = false;
   };
   std::vector<Segment> segments;
   int64_t total;
@@ -139,7 +140,7 @@ struct FlatArena {
     std::string numbers, stddevs;
     for (size_t site = 0; site < segments.size(); ++site) {
       const Segment &s = segments[site];
-      for (int64_t n : {s.first, s.count, int64_t(s.decays), int64_t(s.start), int64_t(site)})
+      for (int64_t n : {s.first, s.count, int64_t(s.decays + 2 * s.leavesGradient), int64_t(s.start), int64_t(site)})
         numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);
       stddevs += std::string(site ? ", " : "") + (s.start == Normal ? "2.0e-2" : "0.0");
     }
@@ -173,6 +174,13 @@ FlatArena many() {
     arena.segments.push_back({arena.total, count, number % 2 == 0, FlatArena::Start(2 - number % 3)});
     arena.total = (arena.total + count + 31) / 32 * 32;
   }
+  return arena;
+}
+
+/// The same, but adamw does not zero the gradients of every other parameter.
+FlatArena leaving(FlatArena arena) {
+  for (size_t i = 0; i < arena.segments.size(); i += 2)
+    arena.segments[i].leavesGradient = true;
   return arena;
 }
 
@@ -260,7 +268,8 @@ void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
       newW[e] -= double(h.learning_rate) * h.weight_decay * newW[e];
     newW[e] -= h.learning_rate * (newM[e] / h.bias_correction1) /
                (std::sqrt(newV[e] / h.bias_correction2) + h.epsilon);
-    newG[e] = 0;
+    if (!s.leavesGradient)
+      newG[e] = 0;
     copy[e] = newW[e];
   });
   KernelCase made;
@@ -296,6 +305,7 @@ TEST(Flat, GlobalNorm) {
 
 TEST(Flat, AdamW) {
   checkAdamW(three, "three parameters", false);
+  checkAdamW(leaving(three), "some gradients stay", false);
   checkAdamW(many(), "many parameters", false);
 }
 
@@ -307,6 +317,7 @@ TEST(Flat, ComputeCopies) {
        {std::pair<std::string, FlatArena>{"three parameters", three}, {"many parameters", many()}}) {
     checkInit(arena, "init, " + name, true);
     checkAdamW(arena, "adamw, " + name, true);
+    checkAdamW(leaving(arena), "adamw, some gradients stay, " + name, true);
   }
 }
 

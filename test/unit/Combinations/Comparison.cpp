@@ -71,6 +71,7 @@ txc_hyper_t hyperAt(const Recipe &recipe, int64_t update, int64_t microBatch) {
   hyper.seed_lo = static_cast<uint32_t>(seed);
   hyper.seed_hi = seed >> 32;
   hyper.step_lo = update * recipe.microBatches + microBatch;
+  hyper.accumulated = microBatch;
   return hyper;
 }
 
@@ -87,7 +88,7 @@ interp::Hyper widen(const txc_hyper_t &hyper) {
   wide.biasCorrection1 = hyper.bias_correction1;
   wide.biasCorrection2 = hyper.bias_correction2;
   wide.seed = hyper.seed_lo | uint64_t(hyper.seed_hi) << 32;
-  wide.step = hyper.step_lo | uint64_t(hyper.step_hi) << 32;
+  wide.step = hyper.step_lo;
   return wide;
 }
 

@@ -605,7 +605,7 @@ TEST_F(Cuda, TrainsLikeTheCpu) {
                 cpu.log["training_iterations"][i]["gradients"]["global_norm"].get<double>(), 1e-4);
   // Two micro batches of 4 kernels, 2 products and 3 + 1 copies, one update.
   EXPECT_NEAR(gpu.log["training_iterations"][5]["time_ms"].get<double>(), 0.078, 0.02);
-  EXPECT_EQ(fake->calls["cuGraphInstantiate"], 3);
+  EXPECT_EQ(fake->calls["cuGraphInstantiate"], 4); // micro: the first of an update, the others
 }
 
 TEST_F(Cuda, SameLossesWithAndWithoutGraphs) {

@@ -266,12 +266,12 @@ TEST_F(Link, TablesAndEntriesSayWhatTheProgramSays) {
   EXPECT_EQ(cleared[4], 0); // memset of 5 bytes
   EXPECT_NE(cleared[7], 0);
   const txc_gemm_t &forward = *device.gemms[0], &weight = *device.gemms[1];
-  EXPECT_EQ(std::make_tuple(forward.transpose_a, forward.transpose_b, forward.beta),
-            std::make_tuple(0u, 1u, 0.0f));
+  EXPECT_EQ(std::make_tuple(forward.transpose_a, forward.transpose_b, forward.accumulate),
+            std::make_tuple(0u, 1u, uint32_t(TXC_ACCUMULATE_NEVER)));
   EXPECT_EQ(std::make_tuple(forward.lda, forward.ldb, forward.ldc), std::make_tuple(4, 4, 3));
   EXPECT_EQ(std::make_tuple(forward.a, forward.b, forward.c), std::make_tuple(192u, 64u, 320u));
-  EXPECT_EQ(std::make_tuple(weight.transpose_a, weight.transpose_b, weight.beta),
-            std::make_tuple(1u, 0u, 1.0f));
+  EXPECT_EQ(std::make_tuple(weight.transpose_a, weight.transpose_b, weight.accumulate),
+            std::make_tuple(1u, 0u, uint32_t(TXC_ACCUMULATE_ALWAYS)));
   EXPECT_EQ(std::make_tuple(weight.lda, weight.ldb, weight.ldc), std::make_tuple(3, 4, 4));
 
   // A status that is not 0 ends the entry.

@@ -40,14 +40,14 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
   for (int threads : {1, 2, 3})
     for (uint32_t ta : {0u, 1u})
       for (uint32_t tb : {0u, 1u})
-        for (float beta : {0.0f, 1.0f})
+        for (uint32_t accumulate : {TXC_ACCUMULATE_NEVER, TXC_ACCUMULATE_ALWAYS})
           for (auto [m, n, k] :
                std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 7, 3}, {130, 50, 1100}, {47, 200, 64}}) {
             omp_set_num_threads(threads);
             txc_gemm_t p = {};
             p.batch = 1;
             p.name = "test";
-            p.transpose_a = ta, p.transpose_b = tb, p.beta = beta;
+            p.transpose_a = ta, p.transpose_b = tb, p.accumulate = accumulate;
             p.m = m, p.n = n, p.k = k;
             p.lda = (ta ? m : k) + 3, p.ldb = (tb ? k : n) + 1, p.ldc = n + 2;
             std::vector<float> c = product(*device, p);
@@ -62,12 +62,12 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
                   ASSERT_EQ(c[static_cast<size_t>(i * p.ldc + j)], before) << "outside of C";
                   continue;
                 }
-                double sum = beta * before;
+                double sum = accumulate ? before : 0;
                 for (int64_t x = 0; x < k; ++x)
                   sum += static_cast<double>(a[ta ? x * p.lda + i : i * p.lda + x]) *
                          static_cast<double>(b[tb ? j * p.ldb + x : x * p.ldb + j]);
                 ASSERT_NEAR(c[static_cast<size_t>(i * p.ldc + j)], sum, 2e-5 * (1 + std::sqrt(k)))
-                    << ta << tb << beta << " m " << m << " n " << n << " k " << k;
+                    << ta << tb << accumulate << " m " << m << " n " << n << " k " << k;
               }
           }
 }
@@ -81,7 +81,7 @@ TEST(CpuDevice, ProductsDoNotDependOnThreads) {
         txc_gemm_t p = {};
         p.batch = 1;
         p.name = "test";
-        p.transpose_a = ta, p.transpose_b = tb, p.beta = 1;
+        p.transpose_a = ta, p.transpose_b = tb, p.accumulate = TXC_ACCUMULATE_ALWAYS;
         p.m = m, p.n = n, p.k = k;
         p.lda = ta ? m : k, p.ldb = tb ? k : n, p.ldc = n;
         omp_set_num_threads(1);
@@ -112,7 +112,7 @@ TEST(CpuDevice, RefusesBadProducts) {
   EXPECT_NE(status([](txc_gemm_t &p) { p.batch = 0; }), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.lda = 3; }), 0);
   EXPECT_NE(status([](txc_gemm_t &p) { p.k = 0; }), 0);
-  EXPECT_NE(status([](txc_gemm_t &p) { p.beta = 0.5f; }), 0);
+  EXPECT_NE(status([](txc_gemm_t &p) { p.accumulate = 3; }), 0);
   // The message reaches whoever ran the entry.
   static txc_gemm_t bad = good;
   bad.ldc = 1;

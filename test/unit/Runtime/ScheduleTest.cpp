@@ -156,5 +156,5 @@ TEST(Schedule, HyperOfAnUpdate) {
   EXPECT_EQ(hyper.seed_lo, 0x23456789u);
   EXPECT_EQ(hyper.seed_hi, 1u);
   EXPECT_EQ(hyper.step_lo, 11u);
-  EXPECT_EQ(hyper.step_hi, 0u);
+  EXPECT_EQ(hyper.accumulated, 3u);
 }

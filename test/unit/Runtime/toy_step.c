@@ -2,7 +2,7 @@
  *
  * A bigram model through the whole ABI: logits = onehot(tokens) * W, with a
  * [16, 16] matrix W and a bias b of 16. It uses launches, matrix products with
- * both transposes and with beta 1, fills and all four entries.
+ * both transposes, adding and overwriting, fills and all four entries.
  * seal_step.py makes a step.so of it: it adds the hash to the note.
  *
  * With TOY_GPU the same for a GPU, with a few entries more that test/unit/Cuda
@@ -77,7 +77,7 @@ static const txc_gemm_t forward_gemm = {.name = "logits",
                         weight_gemm = {.name = "logits_vjp",
                                        .batch = 1,
                                        .transpose_a = 1,
-                                       .beta = 1,
+                                       .accumulate = TXC_ACCUMULATE_AFTER_FIRST,
                                        .m = V,
                                        .n = V,
                                        .k = N,
@@ -86,8 +86,10 @@ static const txc_gemm_t forward_gemm = {.name = "logits",
                                        .ldc = V,
                                        .a = ONEHOT,
                                        .b = LOGITS,
-                                       .c = G};
-static const txc_fill_t zero_gradients = {"zero_gradients", G, 4 * V *V + 64, 0, {0}};
+                                       .c = G,
+                                       .hyper = HYPER};
+/* The bias's; the product overwrites the weight's. */
+static const txc_fill_t zero_gradients = {"zero_gradients", G + 4 * V * V, 64, 0, {0}};
 
 #define RUN(call)                                                                                            \
   if ((status = (call)) != 0)                                                                                \
