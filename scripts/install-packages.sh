@@ -10,6 +10,7 @@ build_packages=(
   g++ cmake ninja-build ccache git python3 curl ca-certificates
   libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools lld-19 zlib1g-dev libzstd-dev
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libdnnl-dev libgtest-dev
+  libopenmpi-dev openmpi-bin
 )
 test_packages=(python3-numpy python3-torch)
 # Where apt has them (Ubuntu has no chromium); tests that want one are skipped without it.

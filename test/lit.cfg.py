@@ -45,6 +45,10 @@ for tool in ("mandoc", "fish", "zsh"):
         config.available_features.add(tool)
     else:
         lit_config.note("no %s on this machine: tests that REQUIRE it are skipped" % tool)
+if shutil.which("mpirun") and os.path.exists(os.path.join(config.txc_build_dir, "lib/txc/libtxc_mpi.so")):
+    config.available_features.add("mpi")
+else:
+    lit_config.warning("no Open MPI: tests of several ranks on the CPU are skipped")
 # As lib/Codegen/Gpu/RunPtxas.cpp looks for it.
 ptxas = [os.environ.get("TXC_PTXAS"), shutil.which("ptxas"), os.path.join(os.environ.get("CUDA_HOME", ""), "bin/ptxas"),
          "/usr/local/cuda/bin/ptxas"]

@@ -5,6 +5,7 @@
 #include "support/text.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <immintrin.h>
 #include <omp.h>
@@ -20,7 +21,8 @@ static constexpr uint64_t kParallelFillBytes = 1 << 20;
 // and softmax tails decay into denormals, which are many times slower.
 static void flushDenormals() { _mm_setcsr(_mm_getcsr() | 0x8040); }
 
-Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int threads) {
+Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int threads, Control *control,
+                                                     uint32_t numEvents) {
   Result<MatrixProducts> products = MatrixProducts::load();
   if (!products.ok())
     return products.status();
@@ -30,12 +32,21 @@ Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int th
   std::unique_ptr<CpuDevice> device(new CpuDevice(std::move(*products), std::move(*arena)));
   if (threads > 0)
     omp_set_num_threads(threads);
+  else if (control && control->sharers() > 1 && !std::getenv("OMP_NUM_THREADS"))
+    omp_set_num_threads(std::max(1, omp_get_num_procs() / control->sharers()));
   omp_set_dynamic(0);
   Hardware hardware = detectHardware();
   device->info_.name = hardware.cpu;
   device->info_.memoryBytes = hardware.memoryBytes;
   device->info_.threads = omp_get_max_threads();
   device->info_.library = device->products_.libraryName();
+  if (control) {
+    Result<std::unique_ptr<HostCollectives>> collectives = openMpi(*control, numEvents);
+    if (!collectives.ok())
+      return collectives.status();
+    device->collectives_ = std::move(*collectives);
+    device->info_.communication = device->collectives_->name();
+  }
   device->table_ = {
       sizeof(txc_device_t), TXC_STEP_ABI_VERSION, device.get(), launch, gemm, fill, collective, wait};
   // Starts the threads; they live as long as the process.
@@ -154,6 +165,8 @@ Status CpuDevice::profile(bool on) {
 
 int32_t CpuDevice::launch(void *self, char *arena, const txc_launch_t *command) {
   auto &device = *static_cast<CpuDevice *>(self);
+  if (device.collectives_)
+    device.collectives_->progress();
   if (!command->kernel) {
     device.failure_ = {Code::Device, format("launch '%s' has no CPU kernel", command->name)};
     return 1;
@@ -173,6 +186,8 @@ int32_t CpuDevice::launch(void *self, char *arena, const txc_launch_t *command) 
 
 int32_t CpuDevice::gemm(void *self, char *arena, const txc_gemm_t *command) {
   auto &device = *static_cast<CpuDevice *>(self);
+  if (device.collectives_)
+    device.collectives_->progress();
   device.failure_ = device.products_.run(arena, *command);
   return device.failure_.ok() ? 0 : 1;
 }
@@ -191,16 +206,20 @@ int32_t CpuDevice::fill(void *self, char *arena, const txc_fill_t *command) {
   return 0;
 }
 
-int32_t CpuDevice::collective(void *self, char *, const txc_collective_t *command) {
-  static_cast<CpuDevice *>(self)->failure_ = {
-      Code::Device, format("collective '%s': this txrun runs one rank on the CPU", command->name)};
-  return 1;
+int32_t CpuDevice::collective(void *self, char *arena, const txc_collective_t *command) {
+  auto &device = *static_cast<CpuDevice *>(self);
+  device.failure_ = device.collectives_
+                        ? device.collectives_->start(arena, *command)
+                        : Status(Code::Device, format("collective '%s': this is the only rank", command->name));
+  return device.failure_.ok() ? 0 : 1;
 }
 
 int32_t CpuDevice::wait(void *self, char *, const txc_wait_t *command) {
-  static_cast<CpuDevice *>(self)->failure_ = {
-      Code::Device, format("wait for '%s': this txrun runs one rank on the CPU", command->name)};
-  return 1;
+  auto &device = *static_cast<CpuDevice *>(self);
+  device.failure_ = device.collectives_
+                        ? device.collectives_->wait(*command)
+                        : Status(Code::Device, format("wait for '%s': this is the only rank", command->name));
+  return device.failure_.ok() ? 0 : 1;
 }
 
 } // namespace txc

@@ -8,6 +8,7 @@
 #ifndef TXC_RUNTIME_DEVICE_CPU_DEVICE_H
 #define TXC_RUNTIME_DEVICE_CPU_DEVICE_H
 
+#include "comm/collectives.h"
 #include "device/arena.h"
 #include "device/command_timer.h"
 #include "device/device.h"
@@ -21,7 +22,8 @@ namespace txc {
 class CpuDevice final : public Device {
 public:
   // `threads` of 0: OMP_NUM_THREADS, else all cores that this process may use.
-  static Result<std::unique_ptr<CpuDevice>> create(uint64_t arenaBytes, int threads);
+  static Result<std::unique_ptr<CpuDevice>> create(uint64_t arenaBytes, int threads,
+                                                   Control *control = nullptr, uint32_t numEvents = 0);
 
   const DeviceInfo &info() const override { return info_; }
   DeviceMemory memory() override;
@@ -58,6 +60,7 @@ private:
 
   Arena arena_;
   MatrixProducts products_;
+  std::unique_ptr<HostCollectives> collectives_; // null for one rank
   txc_device_t table_ = {};
   DeviceInfo info_;
   Status failure_;

@@ -116,6 +116,7 @@ inline constexpr int kMapPromotion256 = 3;
   X(streamCreate, "cuStreamCreate", Stream *stream, unsigned flags)                                          \
   X(streamDestroy, "cuStreamDestroy_v2", Stream stream)                                                      \
   X(streamSynchronize, "cuStreamSynchronize", Stream stream)                                                 \
+  X(streamWaitEvent, "cuStreamWaitEvent", Stream stream, Event event, unsigned flags)                        \
   X(streamBeginCapture, "cuStreamBeginCapture_v2", Stream stream, unsigned mode)                             \
   X(streamEndCapture, "cuStreamEndCapture", Stream stream, Graph *graph)                                     \
   X(graphInstantiate, "cuGraphInstantiateWithFlags", GraphExec *exec, Graph graph, unsigned long long flags) \

@@ -68,6 +68,9 @@ Status CudaDevice::start(const StepFile &step, const DeviceOptions &options) {
   }
   if (Status status = allocate(step); !status.ok())
     return status;
+  if (options.control)
+    if (Status status = connect(*options.control); !status.ok())
+      return status;
   if (Status status = prepareCommands(); !status.ok())
     return status;
   if (products_) {
@@ -100,6 +103,11 @@ CudaDevice::~CudaDevice() {
           driver_.graphExecDestroy(graph);
     destroy(entry.times);
   }
+  collectives_.reset();
+  for (const auto &events : collectiveEvents_)
+    destroy(events);
+  if (collectiveStream_)
+    driver_.streamDestroy(collectiveStream_);
   destroy(inputDone_);
   destroy(resultDone_);
   destroy(marks_);
@@ -502,8 +510,16 @@ bool CudaDevice::arrived(Ticket ticket) {
 
 Status CudaDevice::take(Ticket ticket, void *data, uint64_t bytes) {
   const size_t slot = ticket % kResultSlots;
-  if (Status status = check(driver_.eventSynchronize(resultDone_[slot]),
-                            format("waiting for the result of entry '%s'", resultOf_[slot]));
+  if (control_)
+    control_->waiting(true);
+  const cuda::Result result = driver_.eventSynchronize(resultDone_[slot]);
+  if (control_) {
+    control_->waiting(false);
+    // What was waited for may have ended because the collectives were given up.
+    if (control_->failed())
+      return failure_ = control_->failure();
+  }
+  if (Status status = check(result, format("waiting for the result of entry '%s'", resultOf_[slot]));
       !status.ok())
     return status;
   taken_ = std::max(taken_, ticket + 1);
@@ -615,15 +631,51 @@ Result<CudaDevice::Entry *> CudaDevice::find(const txc_entry_t &entry) {
   return Status{Code::Device, format("entry '%s' is not one of this step", entry.name)};
 }
 
+Status CudaDevice::connect(Control &control) {
+  control_ = &control;
+  Result<std::unique_ptr<NcclCollectives>> collectives = NcclCollectives::open(control);
+  if (!collectives.ok())
+    return collectives.status();
+  collectives_ = std::move(*collectives);
+  info_.communication = collectives_->name();
+  cuda::Result result = driver_.streamCreate(&collectiveStream_, cuda::kStreamNonBlocking);
+  collectiveEvents_.resize(step_->num_events);
+  for (auto &events : collectiveEvents_)
+    for (cuda::Event &event : events)
+      if (result == kSuccess)
+        result = driver_.eventCreate(&event, cuda::kEventDisableTiming);
+  return check(result, "making the stream of collectives");
+}
+
 int32_t CudaDevice::collectiveCommand(void *self, char *, const txc_collective_t *command) {
-  return static_cast<CudaDevice *>(self)->finish(
-      {Code::Device, format("collective '%s': this txrun runs one rank on a GPU", command->name)},
-      command->name);
+  auto &device = *static_cast<CudaDevice *>(self);
+  if (!device.collectives_ || command->event >= device.collectiveEvents_.size())
+    return device.finish({Code::Device, format("collective '%s': event %u of %zu on %u ranks", command->name,
+                                               command->event, device.collectiveEvents_.size(),
+                                               device.collectives_ ? device.step_->num_ranks : 1)},
+                         command->name);
+  const auto &[begin, end] = device.collectiveEvents_[command->event];
+  cuda::Result result = device.driver_.eventRecord(begin, device.stream_);
+  if (result == kSuccess)
+    result = device.driver_.streamWaitEvent(device.collectiveStream_, begin, 0);
+  Status status = device.check(result, format("collective '%s'", command->name));
+  if (status.ok())
+    status = device.collectives_->run(*command, device.arena_, device.collectiveStream_);
+  if (status.ok())
+    status = device.check(device.driver_.eventRecord(end, device.collectiveStream_),
+                          format("collective '%s'", command->name));
+  return device.finish(status, command->name);
 }
 
 int32_t CudaDevice::waitCommand(void *self, char *, const txc_wait_t *command) {
-  return static_cast<CudaDevice *>(self)->finish(
-      {Code::Device, format("wait for '%s': this txrun runs one rank on a GPU", command->name)},
+  auto &device = *static_cast<CudaDevice *>(self);
+  if (command->event >= device.collectiveEvents_.size())
+    return device.finish({Code::Device, format("wait for '%s': event %u of %zu", command->name, command->event,
+                                               device.collectiveEvents_.size())},
+                         command->name);
+  return device.finish(
+      device.check(device.driver_.streamWaitEvent(device.stream_, device.collectiveEvents_[command->event][1], 0),
+                   format("wait for '%s'", command->name)),
       command->name);
 }
 
@@ -668,6 +720,9 @@ Status CudaDevice::run(const txc_entry_t &entry) {
     return found.status();
   Entry &known = **found;
   lastEntry_ = entry.name;
+  // Which of its collectives the GPU is in is not known here.
+  if (control_)
+    control_->enter(entry.name);
   NvtxRange range(nvtx_, entry.name);
 
   const size_t slot = inputRuns_ % kInputSlots;

@@ -9,7 +9,8 @@
 // the driver and cuBLASLt load what they load late. The second captures them as
 // a CUDA graph; that one and all later runs replay the graph.
 //
-// Everything goes through one stream. Inputs wait in pinned memory, in a ring of
+// Everything goes through one stream, collectives of several ranks through one
+// beside it, which events join to the first also while it is captured. Inputs wait in pinned memory, in a ring of
 // kInputSlots runs; results are copied to pinned slots, each with an event. The
 // host waits only for a slot or a result.
 //
@@ -17,6 +18,7 @@
 #ifndef TXC_RUNTIME_DEVICE_CUDA_DEVICE_H
 #define TXC_RUNTIME_DEVICE_CUDA_DEVICE_H
 
+#include "comm/nccl.h"
 #include "device/command_timer.h"
 #include "device/cublas_lt.h"
 #include "device/cuda_driver.h"
@@ -91,6 +93,7 @@ private:
   Status start(const StepFile &step, const DeviceOptions &options);
   Status chooseGpu(const StepFile &step, int device);
   Status loadImages();
+  Status connect(Control &control);
   Status allocate(const StepFile &step);
   Status prepareCommands();
   Status prepareLaunch(const txc_launch_t &launch);
@@ -120,6 +123,12 @@ private:
   cuda::DeviceNumber device_ = 0;
   cuda::Context context_ = nullptr;
   cuda::Stream stream_ = nullptr;
+  // Of collectives, with two events for each of the step: when it may begin, and
+  // when it has ended.
+  cuda::Stream collectiveStream_ = nullptr;
+  std::vector<std::array<cuda::Event, 2>> collectiveEvents_;
+  std::unique_ptr<NcclCollectives> collectives_; // null for one rank
+  Control *control_ = nullptr;
   size_t freeAtStart_ = 0;
   cuda::Address allocation_ = 0, arena_ = 0;
   txc_device_t table_ = {};

@@ -14,7 +14,8 @@ Result<std::unique_ptr<Device>> openDevice(const StepFile &step, const DeviceOpt
       return device.status();
     return std::unique_ptr<Device>(std::move(*device));
   }
-  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(step.step().arena_bytes, options.threads);
+  Result<std::unique_ptr<CpuDevice>> device = CpuDevice::create(step.step().arena_bytes, options.threads,
+                                                              options.control, step.step().num_events);
   if (!device.ok())
     return device.status();
   return std::unique_ptr<Device>(std::move(*device));

@@ -31,6 +31,7 @@
 
 namespace txc {
 
+class Control;
 class StepFile;
 
 struct DeviceInfo {
@@ -42,6 +43,7 @@ struct DeviceInfo {
   int multiprocessors = 0;  // 0 on a CPU
   int threads = 1;          // of a CPU
   std::string library;      // what multiplies matrices
+  std::string communication; // what connects the ranks; empty for one
   std::vector<std::string> warnings;
 };
 
@@ -115,6 +117,7 @@ struct DeviceOptions {
   int device = -1;        // which GPU; negative: LOCAL_RANK, else the first
   bool graphs = true;     // replay entries as CUDA graphs
   bool allowTf32 = false; // in products of f32
+  Control *control = nullptr; // of the other ranks, if there are any; outlives the device
 };
 
 // The device that the step was compiled for, with its arena zeroed.

@@ -463,6 +463,8 @@ std::string StepFile::contentHash() const {
 
 bool StepFile::hasDecode() const { return findEntry(*step_, "decode") != nullptr; }
 
+bool StepFile::hasEntry(std::string_view name) const { return findEntry(*step_, name) != nullptr; }
+
 const txc_entry_t &StepFile::entry(std::string_view name) const { return *findEntry(*step_, name); }
 
 std::vector<const txc_buffer_t *> StepFile::buffers(txc_buffer_kind_t kind) const {

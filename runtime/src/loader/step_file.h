@@ -39,6 +39,7 @@ public:
 
   // Whether the step can generate text.
   bool hasDecode() const;
+  bool hasEntry(std::string_view name) const;
   // The entry of that name; it exists for "init", "micro", "update" and "eval".
   const txc_entry_t &entry(std::string_view name) const;
   // Buffers of a kind, in table order: for PARAM, GRAD and the moments the same

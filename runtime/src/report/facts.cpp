@@ -33,13 +33,11 @@ std::string RunFacts::precision() const {
 }
 
 std::string RunFacts::parallelism() const {
-  const Json config = flattened(metadata.value("config", Json::object()));
-  const std::string mesh = config.contains("mesh") && config["mesh"].is_string() ? config["mesh"] : "dp:1";
-  const int64_t zero =
-      config.contains("zero") && config["zero"].is_number_integer() ? int64_t(config["zero"]) : 0;
-  if (mesh == "dp:1")
+  const txc_step_t &table = step->step();
+  if (table.num_ranks == 1)
     return "none";
-  return mesh + (zero ? ", ZeRO-" + std::to_string(zero) : "");
+  return "dp:" + std::to_string(table.num_ranks) +
+         (table.zero_level ? ", ZeRO-" + std::to_string(table.zero_level) : "");
 }
 
 double RunFacts::tokensPerSecondAtHalf() const {
@@ -124,6 +122,7 @@ std::vector<MemoryPart> memoryParts(const txc_step_t &step) {
       part = 0;
       break;
     case TXC_BUFFER_GRAD:
+    case TXC_BUFFER_GRAD_SHARD:
       part = 1;
       break;
     case TXC_BUFFER_MOMENT1:
@@ -131,6 +130,7 @@ std::vector<MemoryPart> memoryParts(const txc_step_t &step) {
       part = 2;
       break;
     case TXC_BUFFER_COMPUTE:
+    case TXC_BUFFER_COMPUTE_SHARD:
       part = 3;
       break;
     default:

@@ -48,7 +48,9 @@ struct RunFacts {
   Hardware hardware; // the machine
   DeviceInfo device; // that runs the step
   PeakRate peak;
-  int64_t ranks = 1;
+  int64_t ranks = 1, rank = 0;
+  std::string launcher;               // of several ranks
+  std::vector<std::string> rankHosts; // of each
   std::string datasetName, datasetDirectory, tokenizer;
   uint64_t datasetVocab = 0, trainTokens = 0, valTokens = 0;
 

@@ -125,6 +125,12 @@ Result<std::unique_ptr<RunLog>> RunLog::create(const std::string &outDir, std::t
   return log;
 }
 
+Result<std::unique_ptr<RunLog>> RunLog::createNowhere() {
+  std::unique_ptr<RunLog> log(new RunLog);
+  log->nowhere_ = true;
+  return log;
+}
+
 RunLog::~RunLog() {
   for (int fd : {visible_.fd, hidden_.fd, linesFd_})
     if (fd >= 0)
@@ -154,6 +160,8 @@ std::string RunLog::closingPart() const {
 }
 
 Status RunLog::commit(const std::string &text) {
+  if (nowhere_)
+    return {};
   visible_.pending += text;
   hidden_.pending += text;
   Copy &target = exchange_ ? hidden_ : visible_;
@@ -177,6 +185,8 @@ Status RunLog::commit(const std::string &text) {
 }
 
 Status RunLog::appendLine(const char *event, const Json &record) {
+  if (nowhere_)
+    return {};
   Json line = {{"event", event}};
   line.update(record);
   std::string text = dump(line) + "\n";
@@ -216,6 +226,8 @@ Status RunLog::addEvaluation(const Json &record) {
 Status RunLog::addSample(const Json &record) { return appendLine("sample", record); }
 
 Status RunLog::rewrite() {
+  if (nowhere_)
+    return {};
   const Copy &source = visible_;
   const std::string opening = openingPart(head_);
   int fd = ::open(hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -42,6 +42,8 @@ public:
   // (config, startup_info, metadata); run_name and start_time are put before it.
   static Result<std::unique_ptr<RunLog>> create(const std::string &outDir, std::time_t start,
                                                 const nlohmann::ordered_json &header);
+  // Keeps the figures and writes no file: of ranks other than 0.
+  static Result<std::unique_ptr<RunLog>> createNowhere();
   RunLog(const RunLog &) = delete;
   RunLog &operator=(const RunLog &) = delete;
   ~RunLog();
@@ -79,7 +81,7 @@ private:
   std::string runName_, path_, hiddenPath_;
   Copy visible_, hidden_;
   uint64_t headEnd_ = 0; // where the records begin, in both copies
-  bool exchange_ = true;
+  bool exchange_ = true, nowhere_ = false;
   int linesFd_ = -1;
 
   uint64_t iterations_ = 0;

@@ -197,6 +197,8 @@ void describeHardware(Sheet &sheet, const RunFacts &facts) {
   sheet.line("memory", bytesText(facts.hardware.memoryBytes));
   sheet.line("precision", facts.precision());
   sheet.line("parallelism", facts.parallelism());
+  if (facts.ranks > 1)
+    sheet.line("ranks", joined({number(facts.ranks) + " by " + facts.launcher, device.communication}));
   sheet.line("step", std::string(step.target) + ", " + step.compiler);
   sheet.line("matrix products", device.library);
 }

@@ -194,6 +194,11 @@ const std::vector<OptionInfo> &allOptions() {
         wholeNumber("profile", &RunOptions::profile, 0, 1000000, "0",
                     "Time every command over N iterations after a few to warm up, write the table to "
                     "OUT_DIR/profile.json and stop; 0: train."));
+    out.push_back(wholeNumber("nproc", &RunOptions::nproc, 1, 1024, "1",
+                              "Start this many ranks on this host; as many as step.so was compiled for. Other "
+                              "launchers (torchrun, srun, mpirun) are recognised by their environment."));
+    out.push_back(realNumber("comm_timeout", &RunOptions::comm_timeout, 1, 1e6, "600",
+                             "Seconds after which a rank that the others wait for is given up."));
     out.push_back(truth("quiet", &RunOptions::quiet, false,
                         "Print errors and the texts of --sample only; the log is written all the same."));
     out.push_back(truth("json", &RunOptions::json, false,
@@ -376,7 +381,8 @@ manual::Tool describeTool() {
                       {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
                       {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
                       {"txrun step.so --dataset=shakespeare_char --sample --prompt=\"ROMEO:\"", ""},
-                      {"txrun step.so --max_iters=10 --json | jq .loss", ""}};
+                      {"txrun step.so --max_iters=10 --json | jq .loss", ""},
+                      {"txrun --nproc=2 step.so --dataset=shakespeare_char", ""}};
   command.usage = "step.so [--key=value | --key value ...]";
   command.operands = {{manual::valueOf("step.so", {".so"}), "what `txc compile SPEC.yaml -o step.so` wrote"}};
   command.groups = manual::keyGroups(manual::Keys::Run);
@@ -413,6 +419,10 @@ manual::Tool describeTool() {
       {"TXC_DATA_DIR", "a folder of data sets"},
       {"CUDA_VISIBLE_DEVICES", "GPUs that the driver shows, in the order of --device"},
       {"LOCAL_RANK", "which of them, unless --device says"},
+      {"RANK, WORLD_SIZE", "which of how many ranks this is; also OMPI_COMM_WORLD_*, PMI_* and SLURM_*"},
+      {"MASTER_ADDR, MASTER_PORT", "where rank 0 waits for the others"},
+      {"TXC_NCCL_LIBRARY", "the file of NCCL, if not libnccl.so.2"},
+      {"TXC_MPI_LIBRARY, TXC_MPIRUN", "the file of txc's MPI plugin; the program that --nproc starts on a CPU"},
       {"TXC_CUDA_LIBRARY", "the file of NVIDIA's driver library, if not libcuda.so.1"},
       {"TXC_CUBLASLT_LIBRARY", "the file of cuBLASLt; docs/gpu.md says where it is looked for"},
       {"XDG_CACHE_HOME", "folder of the folder txc, where --tune keeps its choices; else ~/.cache"},
@@ -420,7 +430,7 @@ manual::Tool describeTool() {
   tool.exitCodes = {{"0", "done"},
                     {"1", "bad input"},
                     {"2", "wrong usage"},
-                    {"3", "device or library failed"},
+                    {"3", "device or library failed, or another rank"},
                     {"4", "training diverged"},
                     {"130, 143", "interrupted, terminated: after finishing the iteration and its log"}};
   tool.seeAlso = {"txc", "txdata", "txreport"};

@@ -33,11 +33,11 @@ double learningRateAt(const RunOptions &options, int64_t iteration) {
   return floor + share * (peak - floor);
 }
 
-txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro) {
+txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro, int64_t rank, int64_t ranks) {
   txc_hyper_t hyper = {};
   const double update = static_cast<double>(iteration + 1);
   const uint64_t seed = static_cast<uint64_t>(options.seed);
-  const uint64_t step = static_cast<uint64_t>(iteration * options.gradient_accumulation_steps + micro);
+  const uint64_t step = static_cast<uint64_t>(globalMicro(options, iteration, micro, rank, ranks));
   hyper.learning_rate = static_cast<float>(learningRateAt(options, iteration));
   hyper.beta1 = static_cast<float>(options.beta1);
   hyper.beta2 = static_cast<float>(options.beta2);
@@ -51,6 +51,8 @@ txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro)
   hyper.seed_hi = static_cast<uint32_t>(seed >> 32);
   hyper.step_lo = static_cast<uint32_t>(step);
   hyper.accumulated = static_cast<uint32_t>(micro);
+  hyper.rank = static_cast<uint32_t>(rank);
+  hyper.num_ranks = static_cast<uint32_t>(ranks);
   return hyper;
 }
 

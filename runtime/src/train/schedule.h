@@ -26,9 +26,17 @@ namespace txc {
 //              lr_decay_iters, then min_lr
 double learningRateAt(const RunOptions &options, int64_t iteration);
 
-// What the compiled code reads during micro batch `micro` of `iteration`, and
-// during its update.
-txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro);
+// What the compiled code reads during micro batch `micro` of `iteration` of rank
+// `rank` of `ranks`, and during its update.
+txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro, int64_t rank = 0,
+                    int64_t ranks = 1);
+
+// The number of that micro batch since the start of training, over all ranks:
+// which samples it has and what it drops follow from it.
+inline int64_t globalMicro(const RunOptions &options, int64_t iteration, int64_t micro, int64_t rank,
+                           int64_t ranks) {
+  return iteration * options.gradient_accumulation_steps + micro * ranks + rank;
+}
 
 } // namespace txc
 

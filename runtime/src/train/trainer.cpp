@@ -30,8 +30,10 @@
 #include "train/dump_tensors.h"
 #include "train/schedule.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 namespace txc {
@@ -61,24 +63,35 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
     return options.status();
   if (options->profile > 0)
     options->max_iters = kProfileWarmUp + options->profile;
+  Result<std::unique_ptr<Control>> control = meet(*step, *options);
+  if (!control.ok())
+    return control.status();
+  // What goes wrong from here on, all ranks must know.
+  auto shared = [&](const Status &status) {
+    if (*control)
+      (*control)->fail(status);
+    return status;
+  };
 
   Result<data::TokenDataset> dataset = data::TokenDataset::open(options->dataset, {});
   if (!dataset.ok())
-    return dataset.status();
+    return shared(dataset.status());
   if (Status status = data::checkFits(*dataset, step->step().vocab_size, step->step().block_size);
       !status.ok())
-    return status;
+    return shared(status);
 
   DeviceOptions deviceOptions;
   deviceOptions.threads = static_cast<int>(options->threads);
   deviceOptions.device = static_cast<int>(options->device);
   deviceOptions.graphs = options->graphs;
   deviceOptions.allowTf32 = options->allow_tf32;
+  deviceOptions.control = control->get();
   Result<std::unique_ptr<Device>> device = openDevice(*step, deviceOptions);
   if (!device.ok())
-    return device.status();
+    return shared(device.status());
 
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(*step), std::move(*dataset)));
+  trainer->control_ = std::move(*control);
   trainer->device_ = std::move(*device);
   RunFacts &facts = trainer->facts_;
   facts.step = &trainer->step_;
@@ -95,8 +108,22 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   facts.datasetVocab = trainer->dataset_.vocabSize();
   facts.trainTokens = trainer->dataset_.train().size();
   facts.valTokens = trainer->dataset_.val().size();
+  if (trainer->control_) {
+    const World &world = trainer->control_->world();
+    facts.rank = world.rank;
+    facts.ranks = world.size;
+    facts.launcher = world.launcher;
+    for (const RankPlace &place : trainer->control_->places())
+      facts.rankHosts.push_back(place.host);
+  }
+  if (Status status = trainer->compareRanks(); !status.ok())
+    return status;
 
-  if (facts.options.sample || facts.options.sample_interval > 0) {
+  if ((facts.options.sample || facts.options.sample_interval > 0) && facts.ranks > 1 &&
+      trainer->step_.step().zero_level == 3)
+    return Status::usage("--sample: with zero 3 no rank has all weights; compile with --zero=2 or less, or leave it "
+                         "out");
+  if (trainer->speaks() && (facts.options.sample || facts.options.sample_interval > 0)) {
     Result<std::unique_ptr<Generator>> generator =
         Generator::create(trainer->step_, *trainer->device_, trainer->dataset_, facts.options);
     if (!generator.ok())
@@ -106,6 +133,129 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   if (Status status = trainer->initialize(); !status.ok())
     return status;
   return trainer;
+}
+
+Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOptions &options) {
+  Result<World> world = worldOf([](const char *name) { return std::getenv(name); });
+  if (!world.ok())
+    return world.status();
+  const auto ranks = static_cast<int64_t>(step.step().num_ranks);
+  if (world->size != ranks) {
+    const std::string started = world->launcher.empty() ? "1 was started"
+                                                        : format("%s started %d", world->launcher.c_str(), world->size);
+    return Status::usage(
+        format("%s: compiled for %lld rank%s (mesh dp:%lld), %s; start `txrun --nproc=%lld step.so ...` or compile "
+               "again with --mesh=dp:%d",
+               step.path().c_str(), static_cast<long long>(ranks), ranks == 1 ? "" : "s",
+               static_cast<long long>(ranks), started.c_str(), static_cast<long long>(ranks), world->size));
+  }
+  const int64_t steps = options.gradient_accumulation_steps;
+  if (steps % ranks != 0) {
+    const int64_t below = steps / ranks * ranks;
+    const std::string nearest = below > 0 ? format("%lld or %lld", static_cast<long long>(below),
+                                                   static_cast<long long>(below + ranks))
+                                          : std::to_string(ranks);
+    return Status::usage(format("gradient_accumulation_steps: %lld micro batches per update cannot be shared evenly "
+                                "by %lld ranks; take %s",
+                                static_cast<long long>(steps), static_cast<long long>(ranks), nearest.c_str()));
+  }
+  if (ranks == 1)
+    return std::unique_ptr<Control>();
+  return Control::join(*world, options.comm_timeout);
+}
+
+// Some tokens of all over the file.
+static std::string fingerprint(const data::TokenSplit &split) {
+  uint64_t hash = split.size();
+  const uint64_t samples = std::min<uint64_t>(split.size(), 4096);
+  for (uint64_t i = 0; i < samples; ++i)
+    hash = (hash ^ static_cast<uint64_t>(split.token(split.size() / samples * i))) * 0x100000001b3u;
+  return format("%llu tokens, fingerprint %016llx", static_cast<unsigned long long>(split.size()),
+                static_cast<unsigned long long>(hash));
+}
+
+Status Trainer::compareRanks() {
+  if (!control_)
+    return {};
+  Json own = {{"txrun", TXC_VERSION},
+              {"step.so (its hash)", step_.contentHash()},
+              {"the training data", fingerprint(dataset_.train())},
+              {"the validation data", fingerprint(dataset_.val())}};
+  // What may differ: where things are, how fast they go, what is shown.
+  static const std::vector<std::string> free = {"threads", "device", "quiet", "json", "out_dir", "dataset",
+                                                "dump_tensors", "nproc", "graphs"};
+  const Json options = toJson(facts_.options);
+  for (const auto &[key, value] : options.items())
+    if (std::find(free.begin(), free.end(), key) == free.end())
+      own["--" + key] = value;
+  Result<std::vector<std::string>> all = control_->gather(own.dump(-1, ' ', false, Json::error_handler_t::replace));
+  if (!all.ok())
+    return all.status();
+  Result<Json> first = parseJson((*all)[0]);
+  for (size_t rank = 1; rank < all->size() && first.ok(); ++rank) {
+    Result<Json> other = parseJson((*all)[rank]);
+    for (const auto &[key, value] : first->items())
+      if (!other.ok() || !other->contains(key) || (*other)[key] != value)
+        return {Code::Device, control_->nameOf(static_cast<int>(rank)) + " disagrees with " + control_->nameOf(0) +
+                                  " about " + key + ": " +
+                                  (other.ok() && other->contains(key) ? (*other)[key].dump() : "nothing") + " against " +
+                                  value.dump() + "; give all ranks the same files and options"};
+  }
+  return {};
+}
+
+Status Trainer::agreeOnSignal() {
+  if (!control_)
+    return {};
+  // The answer to the question of the call before, so that nobody waits for it.
+  if (askedForSignal_) {
+    Result<std::vector<std::string>> all = control_->finishGather();
+    askedForSignal_ = false;
+    if (!all.ok())
+      return all.status();
+    for (const std::string &text : *all)
+      if (agreedSignal_ == 0)
+        agreedSignal_ = std::atoi(text.c_str());
+    if (agreedSignal_)
+      return {};
+  }
+  askedForSignal_ = true;
+  return control_->startGather(std::to_string(ownSignal_()));
+}
+
+Status Trainer::compareParameters() {
+  if (!control_ || control_->failed())
+    return {};
+  uint64_t hash = 0;
+  std::vector<uint64_t> words;
+  for (txc_buffer_kind_t kind : {TXC_BUFFER_PARAM, TXC_BUFFER_MOMENT1, TXC_BUFFER_MOMENT2, TXC_BUFFER_COMPUTE})
+    for (const txc_buffer_t *buffer : step_.buffers(kind)) {
+      if (buffer->full_elements != 0 || buffer->entry != UINT32_MAX)
+        continue;
+      constexpr uint64_t kPiece = 32 << 20;
+      for (uint64_t at = 0; at < buffer->bytes; at += kPiece) {
+        const uint64_t bytes = std::min(kPiece, buffer->bytes - at);
+        words.assign((bytes + 31) / 32 * 4, 0);
+        if (Status status = device_->read(buffer->offset + at, words.data(), bytes); !status.ok())
+          return status;
+        // Four chains, since a multiplication takes its time.
+        uint64_t chains[4] = {hash, 1, 2, 3};
+        for (size_t i = 0; i < words.size(); i += 4)
+          for (size_t chain = 0; chain < 4; ++chain)
+            chains[chain] = (chains[chain] ^ words[i + chain]) * 0x9e3779b97f4a7c15u + (chains[chain] >> 29);
+        for (uint64_t chain : chains)
+          hash = (hash ^ chain) * 0x9e3779b97f4a7c15u + (hash >> 31);
+      }
+    }
+  Result<std::vector<std::string>> all = control_->gather(std::to_string(hash));
+  if (!all.ok())
+    return all.status();
+  for (size_t rank = 1; rank < all->size(); ++rank)
+    if ((*all)[rank] != (*all)[0])
+      return {Code::Device, control_->nameOf(static_cast<int>(rank)) + " disagrees with " + control_->nameOf(0) +
+                                " about the weights after training; a device computes wrongly, or this is a fault of "
+                                "txc"};
+  return {};
 }
 
 Status Trainer::initialize() {
@@ -140,7 +290,7 @@ Status Trainer::stageHyper(const char *entry, int64_t iteration, int64_t micro) 
   Result<char *> memory = device_->stage(step_.buffer(TXC_BUFFER_HYPER, entry));
   if (!memory.ok())
     return memory.status();
-  txc_hyper_t hyper = hyperAt(facts_.options, iteration, micro);
+  txc_hyper_t hyper = hyperAt(facts_.options, iteration, micro, facts_.rank, facts_.ranks);
   std::memcpy(*memory, &hyper, sizeof(hyper));
   return {};
 }
@@ -162,6 +312,8 @@ Result<Trainer::Batch> Trainer::stageBatch(const char *entry, const data::TokenS
 }
 
 void Trainer::show(const char *event, const std::string &text, const Json &record) {
+  if (!speaks())
+    return;
   if (facts_.options.json) {
     Json line = {{"event", event}};
     line.update(record);
@@ -172,7 +324,7 @@ void Trainer::show(const char *event, const std::string &text, const Json &recor
 }
 
 void Trainer::showProgress(double loss) {
-  if (!screen_.terminal().inPlace || facts_.options.json || facts_.options.quiet || !screen_.lineIsDue())
+  if (!speaks() || !screen_.terminal().inPlace || facts_.options.json || facts_.options.quiet || !screen_.lineIsDue())
     return;
   screen_.line(progress_.text(secondsSince(started_)) + format(" │ loss %.4f", loss));
 }
@@ -186,7 +338,7 @@ static Status diverged(int64_t iteration, const std::string &what, double learni
 
 Status Trainer::submitIteration(int64_t iteration) {
   const RunOptions &options = facts_.options;
-  const int64_t steps = options.gradient_accumulation_steps;
+  const int64_t steps = options.gradient_accumulation_steps / facts_.ranks; // of this rank
   const bool dump = !options.dump_tensors.empty();
   const size_t ahead = static_cast<size_t>(device_->runsAhead());
   auto submit = [&](const char *entry, txc_buffer_kind_t kind, Pending pending) -> Status {
@@ -209,15 +361,19 @@ Status Trainer::submitIteration(int64_t iteration) {
   Result<Device::Mark> begin = lastEnd_ ? Result<Device::Mark>(*lastEnd_) : device_->mark();
   if (!begin.ok())
     return begin.status();
+  if (control_)
+    control_->atIteration(iteration);
   for (int64_t micro = 0; micro < steps; ++micro) {
-    Result<Batch> batch = stageBatch("micro", dataset_.train(), Stream::Train, iteration * steps + micro);
+    const char *entry = micro + 1 == steps && step_.hasEntry("micro_last") ? "micro_last" : "micro";
+    Result<Batch> batch = stageBatch(entry, dataset_.train(), Stream::Train,
+                                     globalMicro(options, iteration, micro, facts_.rank, facts_.ranks));
     Status status = batch.status();
     if (status.ok() && dump)
       status = dumpBatch(options.dump_tensors, step_, batch->tokens, batch->targets, iteration, micro);
     if (status.ok())
-      status = stageHyper("micro", iteration, micro);
+      status = stageHyper(entry, iteration, micro);
     if (status.ok())
-      status = submit("micro", TXC_BUFFER_LOSS, {Pending::Kind::MicroBatch, iteration, micro, 0, *begin, 0});
+      status = submit(entry, TXC_BUFFER_LOSS, {Pending::Kind::MicroBatch, iteration, micro, 0, *begin, 0});
     if (!status.ok())
       return status;
   }
@@ -274,7 +430,8 @@ Status Trainer::report(const Pending &pending, const txc_update_result_t &statis
   result.iteration = iteration;
   result.seconds = *seconds;
   result.learningRate = learningRateAt(options, iteration);
-  result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps);
+  // A loss is the mean over ranks already.
+  result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps / facts_.ranks);
   // Also the last one, be it that of max_iters or that after which a signal stops.
   if (iteration % options.log_interval == 0 || iteration + 1 == options.max_iters ||
       (signal_() && pending_.empty())) {
@@ -317,10 +474,14 @@ Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &spl
     return {};
   };
   bool stopped = false;
-  for (int64_t batch = 0; batch < facts_.options.eval_iters && !stopped; ++batch) {
-    Status status = stageBatch("eval", split, stream, batch).status();
+  // As many rounds as give every rank a batch in each.
+  const int64_t ranks = facts_.ranks;
+  for (int64_t batch = 0; batch < facts_.options.eval_iters && !stopped; batch += ranks) {
+    Status status = agreeOnSignal();
     if (status.ok())
-      status = stageHyper("eval", 0, 0);
+      status = stageBatch("eval", split, stream, batch + facts_.rank).status();
+    if (status.ok())
+      status = stageHyper("eval", 0, 0); // nothing is dropped
     if (status.ok())
       status = device_->run(step_.entry("eval"));
     if (!status.ok())
@@ -388,7 +549,7 @@ Status Trainer::profile() {
       return status;
   if (Status status = takeResults(0); !status.ok())
     return status;
-  if (signal_())
+  if (signal_() || !speaks())
     return {};
   std::vector<CommandTime> times = device_->commandTimes();
   addKnownWork(times, facts_);
@@ -403,6 +564,8 @@ Status Trainer::sample(int64_t iteration) {
   lastEnd_.reset();
   if (Status status = takeResults(0); !status.ok() || signal_())
     return status;
+  if (!speaks())
+    return {}; // waits in the next iteration
   const bool json = facts_.options.json, quiet = facts_.options.quiet;
   Generator::Listener listener;
   listener.signal = signal_;
@@ -421,7 +584,12 @@ Status Trainer::sample(int64_t iteration) {
     show("sample", sampleEnding(text), record);
     return log_->addSample(record);
   };
-  return generator_->generate(iteration, listener);
+  if (control_)
+    control_->busy(true);
+  Status status = generator_->generate(iteration, listener);
+  if (control_)
+    control_->busy(false);
+  return status;
 }
 
 Status Trainer::loop() {
@@ -434,6 +602,8 @@ Status Trainer::loop() {
     return status.ok() && options.sample && !signal_() ? sample(0) : status;
   }
   for (int64_t iteration = 0; iteration < options.max_iters && !signal_(); ++iteration) {
+    if (Status status = agreeOnSignal(); !status.ok())
+      return status;
     if (due(options.eval_interval, iteration))
       if (Status status = evaluate(iteration); !status.ok())
         return status;
@@ -461,10 +631,18 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
   screen_ = Screen(print, terminal);
   progress_ = Progress(facts_.options.max_iters, facts_.options.eval_interval);
   started_ = Clock::now();
-  signal_ = signal;
-  Result<std::unique_ptr<RunLog>> log = RunLog::create(facts_.options.out_dir, now, header);
-  if (!log.ok())
+  ownSignal_ = signal;
+  if (control_)
+    signal_ = [this] { return agreedSignal_; };
+  else
+    signal_ = signal;
+  Result<std::unique_ptr<RunLog>> log =
+      speaks() ? RunLog::create(facts_.options.out_dir, now, header) : RunLog::createNowhere();
+  if (!log.ok()) {
+    if (control_)
+      control_->fail(log.status());
     return log.status();
+  }
   log_ = std::move(*log);
   show("start", startupText(facts_, terminal.color) + "\nLog    " + log_->path() + "\n\n", header);
 
@@ -472,10 +650,17 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
     show("tune", "Tuned  " + tuned_ + "\n\n", {{"text", tuned_}});
 
   Status status = facts_.options.profile > 0 ? profile() : loop();
+  if (status.ok())
+    status = compareParameters();
+  if (control_ && control_->failed() && !status.ok() && status.code() != Code::Diverged)
+    status = control_->failure();
+  else if (control_ && !status.ok())
+    control_->fail(status);
+  const int stoppedBy = signal_();
   Json ending = {
-      {"exit_code", status.ok() ? (signal() ? 128 + signal() : 0) : static_cast<int>(status.code())},
+      {"exit_code", status.ok() ? (stoppedBy ? 128 + stoppedBy : 0) : static_cast<int>(status.code())},
       {"error", status.ok() ? Json() : Json(status.message())},
-      {"signal", signal() ? Json(signal()) : Json()}};
+      {"signal", stoppedBy ? Json(stoppedBy) : Json()}};
   Status written = log_->finish(ending);
   Json summary = log_->summary();
   show("end", endText(summary), {{"summary", summary}});

@@ -2,6 +2,7 @@
 #ifndef TXC_RUNTIME_TRAIN_TRAINER_H
 #define TXC_RUNTIME_TRAIN_TRAINER_H
 
+#include "comm/control.h"
 #include "data/dataset.h"
 #include "device/device.h"
 #include "loader/step_file.h"
@@ -35,6 +36,9 @@ public:
   Status train(const Print &print, const std::function<int()> &signal, const Terminal &terminal = {});
 
   const RunFacts &facts() const { return facts_; }
+  bool speaks() const { return facts_.rank == 0; }
+  // The signal that ended it, or 0.
+  int stoppedBy() const { return signal_ ? signal_() : 0; }
   const std::string &logPath() const { return log_->path(); }
   Device &device() { return *device_; }
 
@@ -49,6 +53,14 @@ private:
 
   Trainer(StepFile step, data::TokenDataset dataset) : step_(std::move(step)), dataset_(std::move(dataset)) {}
 
+  // With several ranks: finds the others, and compares what must be the same.
+  static Result<std::unique_ptr<Control>> meet(const StepFile &step, const RunOptions &options);
+  Status compareRanks();
+  // Which signal to obey, if any. With several ranks all take part and get the
+  // same answer, one call after a signal came to one of them.
+  Status agreeOnSignal();
+  // That what all ranks should have alike is alike, to the bit.
+  Status compareParameters();
   Status initialize();
   // Gives an entry what it reads. The batch is `number` of `stream`.
   Status stageHyper(const char *entry, int64_t iteration, int64_t micro);
@@ -75,6 +87,7 @@ private:
 
   StepFile step_;
   data::TokenDataset dataset_;
+  std::unique_ptr<Control> control_; // null for one rank; outlives the device
   std::unique_ptr<Device> device_;
   std::unique_ptr<Generator> generator_; // null if no text is asked for
   std::unique_ptr<RunLog> log_;
@@ -85,7 +98,10 @@ private:
   Screen screen_;
   Progress progress_;
   std::chrono::steady_clock::time_point started_;
-  std::function<int()> signal_;
+  std::function<int()> signal_; // the agreed one
+  std::function<int()> ownSignal_;
+  int agreedSignal_ = 0;
+  bool askedForSignal_ = false;
   std::deque<Pending> pending_;
   double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration
   // End of the last iteration, if nothing but training was done since.

@@ -337,6 +337,13 @@ API Result cuStreamSynchronize(Stream stream) {
     return 900;
   return drain(stream, nullptr);
 }
+API Result cuStreamWaitEvent(Stream stream, Event event, unsigned) {
+  ENTER("cuStreamWaitEvent");
+  // A stream that waits for a captured one is captured with it.
+  if (event->stream && event->stream->capture && !stream->capture)
+    stream->capture = event->stream->capture;
+  return 0;
+}
 API Result cuStreamBeginCapture_v2(Stream stream, unsigned mode) {
   ENTER_ALIVE("cuStreamBeginCapture");
   if (stream->capture || mode != 1)

@@ -1,0 +1,53 @@
+//===- nccl.h - Collectives of NVIDIA GPUs ---------------------------------===//
+#ifndef TXC_RUNTIME_COMM_NCCL_H
+#define TXC_RUNTIME_COMM_NCCL_H
+
+#include "comm/control.h"
+#include "comm/nccl_api.h"
+#include "support/status.h"
+#include "txc/step_abi.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+namespace txc {
+
+namespace nccl {
+struct Functions {
+#define TXC_DECLARE(function, symbol, ...) Result (*function)(__VA_ARGS__) = nullptr;
+  TXC_NCCL_FUNCTIONS(TXC_DECLARE)
+#undef TXC_DECLARE
+};
+} // namespace nccl
+
+// libnccl.so.2, and a communicator of all ranks on the GPU whose context is
+// current. Calls may be captured in a graph.
+class NcclCollectives {
+public:
+  static Result<std::unique_ptr<NcclCollectives>> open(Control &control);
+  // Graphs with its collectives must be gone.
+  ~NcclCollectives();
+
+  // Enqueues a collective on `stream`.
+  Status run(const txc_collective_t &collective, cuda::Address arena, cuda::Stream stream);
+  // Lets what other threads wait for on the GPU end, wrongly.
+  void abort();
+  // "NCCL 2.27.3".
+  const std::string &name() const { return name_; }
+
+private:
+  explicit NcclCollectives(Control &control) : control_(control) {}
+  Status error(nccl::Result result, const std::string &doing) const;
+
+  Control &control_;
+  nccl::Functions nccl_;
+  const char *(*errorText_)(nccl::Result) = nullptr;
+  const char *(*lastError_)(nccl::Communicator) = nullptr;
+  std::atomic<nccl::Communicator> communicator_{nullptr};
+  std::string name_;
+};
+
+} // namespace txc
+
+#endif // TXC_RUNTIME_COMM_NCCL_H
