@@ -12,6 +12,10 @@ config.suffixes = [".mlir", ".test", ".yaml"]
 config.excludes = ["Inputs", "unit", "CMakeLists.txt"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.txc_build_dir, "test")
+# ctest runs many lits at once. Each keeps a file of times in its folder, which others would
+# garble, so each gets a folder of its own.
+if "alone" in lit_config.params:
+    config.test_exec_root = os.path.join(config.test_exec_root, "ctest", lit_config.params["alone"].replace("/", "_"))
 
 path = [config.txc_tools_dir, config.llvm_tools_dir, os.environ.get("PATH", "")]
 config.environment["PATH"] = os.pathsep.join(path)
