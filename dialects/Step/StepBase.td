@@ -52,6 +52,19 @@ def Step_BufferKind : Step_Enum<"BufferKind", "what a buffer is for", [
   I32EnumAttrCase<"Communication", 18, "communication">]>;
 def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">;
 
+// Values as in txc_collective_kind_t and txc_reduce_op_t.
+def Step_CollectiveKind : Step_Enum<"CollectiveKind", "what ranks exchange", [
+  I32EnumAttrCase<"AllReduce", 0, "all_reduce">,
+  I32EnumAttrCase<"ReduceScatter", 1, "reduce_scatter">,
+  I32EnumAttrCase<"AllGather", 2, "all_gather">]>;
+def Step_CollectiveKindAttr : EnumAttr<Step_Dialect, Step_CollectiveKind, "collective_kind">;
+
+def Step_Reduction : Step_Enum<"Reduction", "how ranks combine their elements", [
+  I32EnumAttrCase<"Sum", 0, "sum">,
+  I32EnumAttrCase<"Min", 1, "min">,
+  I32EnumAttrCase<"Max", 2, "max">]>;
+def Step_ReductionAttr : EnumAttr<Step_Dialect, Step_Reduction, "reduction">;
+
 class Step_Attr<string name, string attrMnemonic> : AttrDef<Step_Dialect, name> {
   let mnemonic = attrMnemonic;
 }

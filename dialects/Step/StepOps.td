@@ -38,18 +38,21 @@ def Step_AllocOp : Step_Op<"alloc", [Symbol, HasParent<"ProgramOp">]> {
     tx-plan-assign-offsets; absent before. `shard_of`, if not 0, makes it this
     rank's part of a tensor of so many elements: those from rank * n on, n the
     elements of `type`; what lies past the tensor's end is zero and stays so.
+    `slot`, if not 0, is how many bytes are reserved for it: a whole tensor that is
+    put together from shards, or cut into them, has room for their padding.
 
     Constraints:
     * (C1) `offset`, if set, is a multiple of 64.
     * (C2) `bytes` is the size of `type`.
     * (C3) `entry`, if given, names a `step.entry`.
     * (C4) the shards of all ranks cover `shard_of` elements.
+    * (C5) `slot`, if not 0, is at least `bytes`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Step_BufferKindAttr:$kind, TypeAttr:$type, I64Attr:$bytes,
     OptionalAttr<I64Attr>:$offset, OptionalAttr<FlatSymbolRefAttr>:$entry,
-    DefaultValuedAttr<I64Attr, "0">:$shard_of);
+    DefaultValuedAttr<I64Attr, "0">:$shard_of, DefaultValuedAttr<I64Attr, "0">:$slot);
   let assemblyFormat = [{
-    $sym_name $kind `:` $type `bytes` $bytes (`shard_of` $shard_of^)? (`offset` $offset^)? (`in` $entry^)? attr-dict
+    $sym_name $kind `:` $type `bytes` $bytes (`slot` $slot^)? (`shard_of` $shard_of^)? (`offset` $offset^)? (`in` $entry^)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -63,16 +66,22 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
     inputs, `tx.yield` names the results. `inplace[i]` is the input whose buffer
     result i shares, or -1; a shared buffer is passed twice.
 
-    Three kinds have no body; they work on the flat arena of all parameters, in
-    which `segments` lists, for each parameter, five numbers: first element,
+    Five kinds have no body. Four of them work on the flat arena of all parameters,
+    in which `segments` lists, for each parameter, five numbers: first element,
     number of elements, 1 if weight decay applies, the tx init kind, and the
-    site. Elements between segments are padding and are never touched.
-      init         (hyper) -> (value)             `stddevs` has one per segment
-      global_norm  (hyper, grad) -> (stats)       as tx.global_norm
-      adamw        (hyper, stats) -> (value, grad, moment1, moment2)  as tx.adamw
-    Each argument but hyper and stats is the first parameter's buffer. With
-    `compute`, init and adamw have one more result, the first parameter's bf16
-    copy, in which element i is element i of the values, rounded.
+    site. Elements between segments are padding and are never touched. `wholes`, if
+    given, has a number per segment: not 0 for a shard, the elements of its whole
+    tensor, of which this one has those from hyper's rank * (number of elements)
+    on; elements past the tensor's end are padding too.
+      init           (hyper) -> (value)           `stddevs` has one per segment
+      global_norm    (hyper, grad) -> (stats)     as tx.global_norm
+      gradient_sums  (hyper, grad) -> (sums, extrema)  as tx.gradient_sums
+      adamw          (hyper, stats) -> (value, grad, moment1, moment2)  as tx.adamw
+    Each argument but hyper, stats, sums and extrema is the first parameter's buffer.
+    With `compute`, init and adamw have one more result, the first parameter's bf16
+    copy, in which element i is element i of the values, rounded. The fifth only
+    asks `segments` and `wholes` how many parameters and elements there are:
+      gradient_stats (hyper, sums, extrema) -> (stats)  as tx.gradient_stats
 
     `blocks` has one number per phase: the phases of a launch run one after the
     other, the blocks of a phase in any order and at the same time. The object
@@ -90,11 +99,11 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$segments,
     DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs,
     OptionalAttr<TypedArrayAttrBase<Step_GeometryAttr, "geometry of each phase">>:$geometry,
-    UnitAttr:$compute);
+    UnitAttr:$compute, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$wholes);
   let regions = (region AnyRegion:$body);
   let assemblyFormat = [{
     $sym_name $kind (`compute` $compute^)? (`inplace` $inplace^)? (`blocks` $blocks^)? (`workspace` $workspace^)?
-    (`segments` $segments^)? (`stddevs` $stddevs^)? (`geometry` $geometry^)? attr-dict-with-keyword $body
+    (`segments` $segments^)? (`wholes` $wholes^)? (`stddevs` $stddevs^)? (`geometry` $geometry^)? attr-dict-with-keyword $body
   }];
 }
 
@@ -168,6 +177,63 @@ def Step_FillOp : Step_Op<"fill", [HasParent<"EntryOp">]> {
   let summary = "Sets every byte of a buffer";
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$buffer, I64Attr:$value);
   let assemblyFormat = "$name $buffer `value` $value attr-dict";
+}
+
+def Step_CollectiveOp : Step_Op<"collective", [HasParent<"EntryOp">]> {
+  let summary = "Starts to reduce or gather buffers over all ranks";
+  let description = [{
+    Part i takes `counts[i]` elements of `sends[i]` and leaves its result in
+    `receives[i]`, as txc_collective_part_t says. `offsets` are the places in the
+    buffers in bytes, of sends[0], receives[0], sends[1], ... (none: 0). It begins
+    when the commands before it are complete, and is complete for those after the
+    step.wait for `event`; until then nothing may write what it reads, or touch
+    what it writes (checked by tx-plan-verify).
+
+    Constraints:
+    * (C1) `sends` and `receives` name buffers of one float type; one of each for
+      every count, at least one.
+    * (C2) `offsets` is empty or has two elements per part; the slots hold `counts`
+      elements from there on, those of a reduce-scatter's send and of an
+      all-gather's receive `num_ranks` times as many.
+    * (C3) what a part writes no part reads or writes, but that an all-reduce may
+      be in place.
+    * (C4) no other collective of the entry has its `event`, and one step.wait
+      after it waits for it.
+  }];
+  let arguments = (ins StrAttr:$name, Step_CollectiveKindAttr:$kind,
+    DefaultValuedAttr<Step_ReductionAttr, "::txc::step::Reduction::Sum">:$reduction,
+    FlatSymbolRefArrayAttr:$sends, FlatSymbolRefArrayAttr:$receives, DenseI64ArrayAttr:$counts,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets, I64Attr:$event);
+  let assemblyFormat = [{
+    $name $kind (`by` $reduction^)? $sends `to` $receives `counts` $counts (`offsets` $offsets^)? `event` $event attr-dict
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Byte offset of what part `part` sends (0) or receives (1) in its buffer.
+    int64_t getOffset(unsigned part, unsigned receive) {
+      return getOffsets().empty() ? 0 : getOffsets()[2 * part + receive];
+    }
+    /// Elements that part `part` reads (0) or writes (1) on one rank of `ranks`.
+    int64_t getElements(unsigned part, unsigned receive, int64_t ranks) {
+      bool many = receive ? getKind() == CollectiveKind::AllGather : getKind() == CollectiveKind::ReduceScatter;
+      return getCounts()[part] * (many ? ranks : 1);
+    }
+  }];
+}
+
+def Step_WaitOp : Step_Op<"wait", [HasParent<"EntryOp">]> {
+  let summary = "Lets nothing after it begin before a collective is complete";
+  let description = [{
+    Constraints:
+    * (C1) a step.collective before it in the entry has its `event`.
+  }];
+  let arguments = (ins I64Attr:$event);
+  let assemblyFormat = "$event attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// What it waits for.
+    CollectiveOp getCollective();
+  }];
 }
 
 def Step_ObjectOp : Step_Op<"object", [HasParent<"ProgramOp">]> {

@@ -13,13 +13,15 @@ def Tx_GlobalNormOp : Tx_Op<"global_norm", [DeclareOpInterfaceMethods<Tx_BytesOp
         clip_scale  = min(1, grad_clip / norm); 1 if grad_clip <= 0
         mean, standard deviation (of the population), minimum, maximum
         mean, maximum and minimum over the parameters of each one's norm
+        number of elements that are infinite or not a number
+        1 if there are any and hyper.skip_nonfinite is not 0, else 0: update skipped
 
     `shard` replaces it by `tx.gradient_sums`, a tx.all_reduce of each result, and
     `tx.gradient_stats`, once gradients are spread over ranks.
 
     Constraints:
     * (C1) each symbol names a `tx.param` without shards; none twice; at least one.
-    * (C2) the result has 9 elements.
+    * (C2) the result has 11 elements.
   }];
   let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_HyperType:$hyper);
   let results = (outs Tx_F32Tensor:$stats);
@@ -33,13 +35,14 @@ def Tx_GradientSumsOp : Tx_Op<"gradient_sums", [DeclareOpInterfaceMethods<Tx_Byt
     Over g = grad * hyper.grad_scale of P parameters: of one with shards the
     elements of grad_shard that are not padding; of any other all elements of
     grad on rank 0, and none on other ranks, since all have the same. In f64:
-        sums     = sum over all parameters of sum(g), then for each one sum(g^2)
+        sums     = sum over all parameters of sum(g), then for each one sum(g^2),
+                   then the number of elements that are infinite or not a number
         extrema  = min(g), -max(g) over all parameters; infinity for no elements
     Added over ranks (`extrema` by min), `tx.gradient_stats` reads them.
 
     Constraints:
     * (C1) each symbol names a `tx.param`; none twice; at least one.
-    * (C2) `sums` is f64 [1 + P], `extrema` f32 [2].
+    * (C2) `sums` is f64 [2 + P], `extrema` f32 [2].
   }];
   let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_HyperType:$hyper);
   let results = (outs Tx_F32Tensor:$sums, Tx_F32Tensor:$extrema);
@@ -58,8 +61,8 @@ def Tx_GradientStatsOp : Tx_Op<"gradient_stats", [Pure]> {
 
     Constraints:
     * (C1) each symbol names a `tx.param`; none twice; at least one.
-    * (C2) the result has 9 elements.
-    * (C3) `sums` is f64 [1 + P], `extrema` f32 [2].
+    * (C2) the result has 11 elements.
+    * (C3) `sums` is f64 [2 + P], `extrema` f32 [2].
   }];
   let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_F32Tensor:$sums, Tx_F32Tensor:$extrema,
     Tx_HyperType:$hyper);
@@ -82,6 +85,7 @@ def Tx_AdamwOp : Tx_Op<"adamw", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]
         w  = w - lr * weight_decay * w           (if the parameter has `decay`)
         w  = w - lr * (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon)
         g  = 0
+    but w, m and v stay as they are if `stats` says that the update is skipped;
     and, with `compute`, the bf16 copy of w. `stats` is the result of
     `tx.global_norm` or `tx.gradient_stats`. Of a parameter with shards, w, m and v
     are the shard's, g is grad_shard, the copy compute_shard. autodiff writes one op
@@ -89,7 +93,7 @@ def Tx_AdamwOp : Tx_Op<"adamw", [DeclareOpInterfaceMethods<Tx_BytesOpInterface>]
 
     Constraints:
     * (C1) each symbol names a `tx.param`; none twice; at least one.
-    * (C2) `stats` has 9 elements.
+    * (C2) `stats` has 11 elements.
   }];
   let arguments = (ins FlatSymbolRefArrayAttr:$params, Tx_F32Tensor:$stats, Tx_HyperType:$hyper,
     UnitAttr:$compute);

@@ -31,7 +31,7 @@ struct BuildUpdate : impl::BuildUpdateBase<BuildUpdate> {
     builder.setInsertionPointToEnd(module.getBody());
     Location loc = NameLoc::get(builder.getStringAttr("update"));
     auto hyperType = tx::HyperType::get(&getContext());
-    auto statsType = RankedTensorType::get({9}, builder.getF32Type());
+    auto statsType = RankedTensorType::get({11}, builder.getF32Type());
     auto function =
         builder.create<func::FuncOp>(loc, "update", builder.getFunctionType({hyperType}, {statsType}));
     Block *body = function.addEntryBlock();

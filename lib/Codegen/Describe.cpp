@@ -14,7 +14,8 @@ using namespace mlir;
 namespace txc::codegen {
 
 static bool isFlat(step::KernelOp kernel) {
-  return kernel.getKind() == "init" || kernel.getKind() == "global_norm" || kernel.getKind() == "adamw";
+  return llvm::is_contained({"init", "global_norm", "gradient_sums", "gradient_stats", "adamw"},
+                            kernel.getKind());
 }
 
 /// What every kernel must have before it is described or emitted.
@@ -26,13 +27,17 @@ static LogicalResult checkKernel(step::KernelOp kernel) {
     if (kernel.getKind() == "init" && kernel.getStddevs().size() * 5 != kernel.getSegments().size())
       return kernel.emitOpError() << "of kind init needs one standard deviation per segment, found "
                                   << kernel.getStddevs().size() << " for " << kernel.getSegments().size() / 5;
+    if (!kernel.getWholes().empty() && kernel.getWholes().size() * 5 != kernel.getSegments().size())
+      return kernel.emitOpError() << "of kind " << kernel.getKind()
+                                  << " needs one number of `wholes` per segment, found "
+                                  << kernel.getWholes().size() << " for " << kernel.getSegments().size() / 5;
     return success();
   }
   if (!llvm::is_contained({"row_wise", "attention", "scatter", "reduction", "table"}, kernel.getKind()))
     return kernel.emitOpError()
            << "has kind " << kernel.getKind()
-           << ", expected row_wise, attention, scatter, reduction, table, init, global_norm or "
-              "adamw";
+           << ", expected row_wise, attention, scatter, reduction, table, init, global_norm, "
+              "gradient_sums, gradient_stats or adamw";
   if (kernel.getBody().empty() || kernel.getBody().front().empty() ||
       !isa<tx::YieldOp>(kernel.getBody().front().back()))
     return kernel.emitOpError() << "has no body that ends in tx.yield; was it compiled before?";

@@ -15,10 +15,12 @@ Segments::Segments(step::KernelOp kernel, int64_t pieceElements) : pieceElements
   for (size_t s = 0; s * 5 + 4 < numbers.size(); ++s) {
     ArrayRef<int64_t> n = numbers.slice(s * 5, 5);
     float deviation = s < deviations.size() ? deviations[s] : 0;
-    rows.push_back({n[0], n[1], pieces, n[2], n[3], n[4], llvm::bit_cast<int32_t>(deviation)});
+    int64_t whole = s < kernel.getWholes().size() ? kernel.getWholes()[s] : 0;
+    rows.push_back({n[0], n[1], pieces, n[2], n[3], n[4], llvm::bit_cast<int32_t>(deviation), whole});
     pieces += ceilDiv(n[1], pieceElements);
-    elements += n[1];
-    bound = std::max(bound, n[1]);
+    hasShards |= whole != 0;
+    elements += whole ? whole : n[1];
+    bound = std::max(bound, whole ? whole : n[1]);
   }
 }
 
@@ -43,6 +45,20 @@ Value Segments::field(KernelBuilder &b, Value table, Value segment, Column colum
   return b.load(address, b.i64(0), type ? type : Type(b.getI64Type()));
 }
 
+Segments::Own Segments::own(KernelBuilder &b, Value table, Value segment, Value hyper, bool sharesOut) const {
+  Value count = field(b, table, segment, Count), zero = b.i64(0);
+  if (!hasShards && !sharesOut)
+    return {zero, count};
+  Value rank = b.extendTo(b.hyper(hyper, HyperField::Rank), b.getI64Type());
+  Value whole = field(b, table, segment, Whole), offset = b.mul(rank, count);
+  Value isShard = b.icmp(arith::CmpIPredicate::ne, whole, zero);
+  Value inside = b.maxs(zero, b.mins(count, b.sub(whole, offset)));
+  Value otherwise = count;
+  if (sharesOut)
+    otherwise = b.select(b.icmp(arith::CmpIPredicate::eq, rank, zero), count, zero);
+  return {b.select(isShard, offset, zero), b.select(isShard, inside, otherwise)};
+}
+
 Value normalValues(KernelBuilder &b, const KernelBuilder::Generator &generator, Value element, int64_t lanes,
                    Value site, int64_t bound, Value deviation) {
   std::array<Value, 4> words = b.random(generator, element, lanes, site, bound);
@@ -57,11 +73,16 @@ Value normalValues(KernelBuilder &b, const KernelBuilder::Generator &generator, 
   return b.fmul(b.fmul(radius, b.sinCosTurns(u2).second), deviation);
 }
 
-SmallVector<Value> gradientStatistics(KernelBuilder &b, const Segments &segments, Value hyper,
+Value isFinite(KernelBuilder &b, Value x) {
+  // x - x is NaN otherwise, and NaN is not ordered.
+  Value zero = b.fsub(x, x);
+  return b.fcmp(arith::CmpFPredicate::ORD, zero, zero);
+}
+
+SmallVector<Value> gradientStatistics(KernelBuilder &b, const Segments &segments, Value hyper, Value scale,
                                       const GradientSums &sums) {
   Type f64 = b.getF64Type();
   Value zero = b.f64(0), one = b.f64(1), count = b.f64(segments.elements);
-  Value scale = b.extendTo(b.hyper(hyper, HyperField::GradScale), f64);
   Value norm = b.fmul(b.sqrt(sums.squares), scale);
   Value limit = b.extendTo(b.hyper(hyper, HyperField::GradClip), f64);
   Value clip = b.fdiv(limit, norm);
@@ -69,6 +90,9 @@ SmallVector<Value> gradientStatistics(KernelBuilder &b, const Segments &segments
       b.create<arith::AndIOp>(b.fcmp(arith::CmpFPredicate::OGT, limit, zero),
                               b.create<arith::XOrIOp>(b.fcmp(arith::CmpFPredicate::OGE, clip, one),
                                                       b.create<arith::ConstantOp>(b.getBoolAttr(true))));
+  Value skip = b.hyper(hyper, HyperField::SkipNonfinite);
+  Value skips = b.create<arith::AndIOp>(b.icmp(arith::CmpIPredicate::ne, skip, b.i32(0)),
+                                        b.fcmp(arith::CmpFPredicate::OGT, sums.nonfinite, zero));
   Value mean = b.fmul(b.fdiv(sums.sum, count), scale);
   Value meanSquare = b.fmul(b.fdiv(sums.squares, count), b.fmul(scale, scale));
   Value deviation = b.sqrt(b.fmax(zero, b.fsub(meanSquare, b.fmul(mean, mean))));
@@ -80,11 +104,14 @@ SmallVector<Value> gradientStatistics(KernelBuilder &b, const Segments &segments
           b.fmul(sums.max, scale),
           b.fdiv(sums.normSum, b.f64(segments.rows.size())),
           sums.normMax,
-          sums.normMin};
+          sums.normMin,
+          sums.nonfinite,
+          b.select(skips, one, zero)};
 }
 
 AdamwRule::AdamwRule(KernelBuilder &b, Value hyper, Value stats) : b(b) {
   one = b.f32(1);
+  skips = b.fcmp(arith::CmpFPredicate::OGT, b.load(stats, b.i64(10), b.getF32Type()), b.f32(0));
   Value rate = b.hyper(hyper, HyperField::LearningRate);
   Value beta1 = b.hyper(hyper, HyperField::Beta1), beta2 = b.hyper(hyper, HyperField::Beta2);
   decayed = b.fsub(one, b.fmul(rate, b.hyper(hyper, HyperField::WeightDecay)));
@@ -117,7 +144,8 @@ AdamwRule::Element AdamwRule::update(const Element &old, Value shrink) {
   Value v = b.fma(old.moment2, spread(keep2), b.fmul(b.fmul(g, g), spread(take2)));
   Value denominator = b.fadd(b.sqrt(b.fmul(v, spread(correction2))), spread(epsilon));
   Value w = b.fma(b.fdiv(m, denominator), spread(stepSize), b.fmul(old.value, spread(shrink)));
-  return {w, b.constant(g, 0.0), m, v};
+  return {b.select(skips, old.value, w), b.constant(g, 0.0), b.select(skips, old.moment1, m),
+          b.select(skips, old.moment2, v)};
 }
 
 } // namespace txc::codegen

@@ -81,6 +81,8 @@ json::Array describeCommands(step::ProgramOp program, step::EntryOp entry) {
       json::Object item;
       if (auto name = command.getAttrOfType<StringAttr>("name"))
         item["name"] = name.getValue();
+      else if (auto wait = dyn_cast<step::WaitOp>(command))
+        item["name"] = wait.getCollective().getName();
       for (auto [key, attribute] : {std::pair("bytes", "bytes"), std::pair("flops", "flops_causal")})
         if (auto value = command.getAttrOfType<IntegerAttr>(attribute))
           item[key] = phase == 0 ? value.getInt() : 0;

@@ -217,11 +217,11 @@ LogicalResult Run::evaluate() {
     if (failed(callOnHyper(update, results)) || failed(ranks->checkEqual()))
       return failure();
     auto *stats = results.empty() ? nullptr : std::get_if<std::shared_ptr<const Tensor>>(&results[0]);
-    if (!stats || (*stats)->size() != 9)
-      return update.emitOpError() << "must return the 9 statistics of tx.global_norm";
+    if (!stats || (*stats)->size() != 11)
+      return update.emitOpError() << "must return the 11 statistics of tx.global_norm";
     static constexpr StringRef labels[] = {
         "norm",           "clip_scale", "mean", "std", "min", "max", "tensor_norm_mean", "tensor_norm_max",
-        "tensor_norm_min"};
+        "tensor_norm_min", "nonfinite", "skipped"};
     llvm::outs() << "step " << step << " gradients";
     for (auto [label, value] : llvm::zip_equal(labels, (*stats)->data))
       llvm::outs() << " " << label << " " << digits(value);

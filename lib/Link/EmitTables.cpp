@@ -83,7 +83,7 @@ public:
                                          word(kernels.size()),
                                          word(flops.size()),
                                          word(images.size()),
-                                         word(0),
+                                         word(program.numEvents),
                                          word(program.op.getNumRanks()),
                                          word(program.op.getZeroLevel())});
     emitQuery(constant(step, "step"));
@@ -259,6 +259,24 @@ private:
                                   wide(gemm->hasAttr(step::afterFirstAttrName) ? address("hyper") : 0)}),
               1};
     }
+    if (auto collective = dyn_cast<step::CollectiveOp>(command.op)) {
+      SmallVector<Constant *> parts;
+      auto name = [](Attribute buffer) { return cast<FlatSymbolRefAttr>(buffer).getValue(); };
+      for (auto [part, count] : llvm::enumerate(collective.getCounts()))
+        parts.push_back(record<txc_collective_part_t>(
+            {wide(address(name(collective.getSends()[part])) + collective.getOffset(part, 0)),
+             wide(address(name(collective.getReceives()[part])) + collective.getOffset(part, 1)),
+             wide(count)}));
+      Type element = program.buffer(name(collective.getSends()[0])).type().getElementType();
+      return {record<txc_collective_t>(
+                  {string(collective.getName()), word(static_cast<uint32_t>(collective.getKind())),
+                   word(static_cast<uint32_t>(collective.getReduction())), word(dtypeOf(element)),
+                   word(parts.size()), table(parts), word(collective.getEvent()), word(0)}),
+              3};
+    }
+    if (auto wait = dyn_cast<step::WaitOp>(command.op))
+      return {record<txc_wait_t>({string(wait.getCollective().getName()), word(wait.getEvent()), word(0)}),
+              4};
     auto fill = cast<step::FillOp>(command.op);
     Constant *value = llvm::ConstantInt::get(i8, fill.getValue());
     auto *reserved = llvm::ConstantAggregateZero::get(llvm::ArrayType::get(i8, 7));
@@ -278,7 +296,9 @@ private:
     };
     llvm::Value *self = field(offsetof(txc_device_t, self));
     llvm::Value *functions[] = {field(offsetof(txc_device_t, launch)), field(offsetof(txc_device_t, gemm)),
-                                field(offsetof(txc_device_t, fill))};
+                                field(offsetof(txc_device_t, fill)),
+                                field(offsetof(txc_device_t, collective)),
+                                field(offsetof(txc_device_t, wait))};
     auto *call = llvm::FunctionType::get(i32, {ptr, ptr, ptr}, false);
     auto *exit = llvm::BasicBlock::Create(context, "exit", function);
     auto *result = llvm::PHINode::Create(i32, entry.commands.size() + 1, "status", exit);

@@ -33,8 +33,11 @@ static LogicalResult readEntry(Program &program, step::EntryOp op) {
       phases = kernel.getBlocks().size();
       if (!phases)
         return kernel.emitOpError() << "is not cut into blocks; run the plan stage first";
-    } else if (!isa<step::GemmOp, step::FillOp>(command)) {
-      return command.emitOpError() << "is not a command; expected step.launch, step.gemm or step.fill";
+    } else if (auto collective = dyn_cast<step::CollectiveOp>(command)) {
+      program.numEvents = std::max<int64_t>(program.numEvents, collective.getEvent() + 1);
+    } else if (!isa<step::GemmOp, step::FillOp, step::WaitOp>(command)) {
+      return command.emitOpError()
+             << "is not a command; expected step.launch, gemm, fill, collective or wait";
     }
     for (int64_t phase = 0; phase < phases; ++phase)
       entry.commands.push_back({&command, phase});

@@ -17,7 +17,7 @@
 namespace txc::link {
 
 struct Command {
-  mlir::Operation *op; ///< step.launch, step.gemm or step.fill
+  mlir::Operation *op; ///< step.launch, gemm, fill, collective or wait
   int64_t phase = 0;   ///< of a launch
 };
 
@@ -42,6 +42,7 @@ struct Program {
   llvm::SmallVector<step::KernelOp> kernels;
   llvm::SmallVector<unsigned> firstRow; ///< by kernel: its phase 0 among all phases
   llvm::StringMap<unsigned> bufferNumber, kernelNumber;
+  int64_t numEvents = 0; ///< of collectives, numbered from 0 in every entry
   llvm::json::Object description; ///< what metadata says: cost::describeModule
 
   /// "x86-64-v4" or "sm_90a".

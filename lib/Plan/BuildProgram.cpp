@@ -6,7 +6,9 @@
 //    first moments, second moments: four flat arenas of one layout. In a program
 //    that keeps bf16 copies of weights, a fifth holds those of all parameters at
 //    the same elements: one pass over flat memory writes it, and the few gains and
-//    biases that nobody reads there cost next to nothing.
+//    biases that nobody reads there cost next to nothing. Of a parameter that
+//    ranks share, shards lie in these arenas; its whole gradient and its whole
+//    copy, if the program has them, lie after them.
 // 2. Tokens, targets, hyper, loss and stats become buffers of their own. What only
 //    @decode has (caches, its token, its position, the logits) become buffers of
 //    its entry: they need no room beside the activations of training.
@@ -15,6 +17,10 @@
 // 4. Every result gets a buffer: that of the operand it is written over, a field
 //    of the entry's result, a part of the buffer of a tx.concat_rows, or a new
 //    activation. A tx.slice_rows is a place within that of its operand.
+// 5. A collective becomes step.collective and, at once, its step.wait. It reduces
+//    in place what nobody else reads, and writes state where its result is
+//    assigned to it. Whole tensors that it cuts, or puts together, get slots with
+//    room for the padding of shards.
 //
 // Guarantees: one step.program; functions are gone; tx.param symbols stay for
 // the metadata. FLOPs and bytes moved stand on the commands (`op`,
@@ -24,6 +30,8 @@
 
 #include "txc/Plan/Lifetimes.h"
 #include "txc/Plan/Passes.h"
+#include "txc/Shard/Mesh.h"
+#include "txc/Shard/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -93,10 +101,59 @@ struct HeadProducts {
   }
 };
 
-constexpr StringLiteral stateNames[] = {"", ".grad", ".moment1", ".moment2", ".compute"};
-constexpr step::BufferKind stateKinds[] = {step::BufferKind::Param, step::BufferKind::Grad,
-                                           step::BufferKind::Moment1, step::BufferKind::Moment2,
-                                           step::BufferKind::Compute};
+/// The flat arenas.
+enum Arena { Values, Gradients, Moments1, Moments2, Copies, NumArenas };
+
+tx::State stateIn(Arena arena, bool isShared) {
+  switch (arena) {
+  case Values:
+    return tx::State::Value;
+  case Gradients:
+    return isShared ? tx::State::GradShard : tx::State::Grad;
+  case Moments1:
+    return tx::State::Moment1;
+  case Moments2:
+    return tx::State::Moment2;
+  default:
+    return isShared ? tx::State::ComputeShard : tx::State::Compute;
+  }
+}
+
+StringRef suffixOf(tx::State state) {
+  switch (state) {
+  case tx::State::Value:
+    return "";
+  case tx::State::Grad:
+    return ".grad";
+  case tx::State::Moment1:
+    return ".moment1";
+  case tx::State::Moment2:
+    return ".moment2";
+  case tx::State::Compute:
+    return ".compute";
+  case tx::State::GradShard:
+    return ".grad_shard";
+  case tx::State::ComputeShard:
+    return ".compute_shard";
+  }
+  llvm_unreachable("all states handled");
+}
+
+/// All buffers of an arena have one kind.
+step::BufferKind kindOf(Arena arena, bool hasShards) {
+  switch (arena) {
+  case Values:
+    return step::BufferKind::Param;
+  case Gradients:
+    return hasShards ? step::BufferKind::GradShard : step::BufferKind::Grad;
+  case Moments1:
+    return step::BufferKind::Moment1;
+  case Moments2:
+    return step::BufferKind::Moment2;
+  default:
+    return hasShards ? step::BufferKind::ComputeShard : step::BufferKind::Compute;
+  }
+}
 
 class ProgramBuilder {
 public:
@@ -106,6 +163,8 @@ public:
     StringAttr name = module.getSymNameAttr();
     builder.setInsertionPointToEnd(module.getBody());
     program = builder.create<step::ProgramOp>(module.getLoc(), name ? name : builder.getStringAttr("step"));
+    if (failed(readMesh()))
+      return failure();
     body = builder.createBlock(&program.getBody());
 
     addBuffer("hyper", step::BufferKind::Hyper, RankedTensorType::get({64}, builder.getI8Type()));
@@ -123,6 +182,18 @@ public:
   }
 
 private:
+  LogicalResult readMesh() {
+    auto mesh = module->getAttrOfType<StringAttr>(shard::meshAttrName);
+    FailureOr<shard::Mesh> parsed =
+        mesh ? shard::parseMesh(mesh, [&] { return module.emitError(); }) : shard::Mesh();
+    if (failed(parsed))
+      return failure();
+    program.setNumRanks(parsed->getNumRanks());
+    if (auto level = module->getAttrOfType<IntegerAttr>(shard::zeroAttrName))
+      program.setZeroLevel(level.getInt());
+    return success();
+  }
+
   FlatSymbolRefAttr addBuffer(const Twine &name, step::BufferKind kind, RankedTensorType type,
                               FlatSymbolRefAttr entry = {}) {
     std::string unique = name.str();
@@ -136,6 +207,7 @@ private:
     auto alloc = builder.create<step::AllocOp>(builder.getUnknownLoc(), unique, kind, type, bytesOf(type),
                                                IntegerAttr(), entry);
     lastBuffer = alloc;
+    allocs[alloc.getSymNameAttr()] = alloc;
     return FlatSymbolRefAttr::get(alloc.getSymNameAttr());
   }
 
@@ -165,25 +237,78 @@ private:
 
   LogicalResult addParameters() {
     int64_t next = 0;
+    bool hasShards = false;
     for (auto param : module.getOps<tx::ParamOp>()) {
-      auto type = cast<RankedTensorType>(param.getType());
+      RankedTensorType type = param.getStateType(tx::State::Value);
       segments[param.getSymName()] = {next, type.getNumElements(), param};
       int64_t elementBytes = bytesOf(type) / type.getNumElements();
       next += slotBytes(step::BufferKind::Param, bytesOf(type)) / elementBytes;
+      if (!param.getShards())
+        continue;
+      hasShards = true;
+      if (*param.getShards() != program.getNumRanks())
+        return param.emitOpError() << "has " << *param.getShards() << " shards, the module's mesh has "
+                                   << program.getNumRanks() << " ranks";
     }
     bool keepsCompute = false;
     module.walk([&](tx::InitOp op) { keepsCompute |= op.getCompute(); });
     module.walk([&](tx::AdamwOp op) { keepsCompute |= op.getCompute(); });
-    for (int state = 0; state < (keepsCompute ? 5 : 4); ++state)
+    for (int arena = 0; arena < (keepsCompute ? NumArenas : Copies); ++arena)
       for (auto param : module.getOps<tx::ParamOp>()) {
-        auto type = cast<RankedTensorType>(param.getType());
-        if (state == static_cast<int>(tx::State::Compute))
-          type = type.clone(builder.getBF16Type());
-        FlatSymbolRefAttr buffer = addBuffer(param.getSymName() + stateNames[state], stateKinds[state], type);
-        states[{param.getSymNameAttr(), state}] = buffer;
-        if (!firstOfState[state])
-          firstOfState[state] = buffer;
+        bool isShared = param.getShards().has_value();
+        tx::State state = stateIn(static_cast<Arena>(arena), isShared);
+        FlatSymbolRefAttr buffer =
+            addState(param, state, kindOf(static_cast<Arena>(arena), hasShards), param.getStateType(state));
+        if (isShared)
+          allocs[buffer.getAttr()].setShardOf(cast<RankedTensorType>(param.getType()).getNumElements());
+        if (!firstOfArena[arena])
+          firstOfArena[arena] = buffer;
       }
+    if (!gradientsAreShortLived())
+      addWholes(module, tx::State::Grad, step::BufferKind::Grad, {});
+    addWholes(module, tx::State::Compute, step::BufferKind::Compute, {});
+    return success();
+  }
+
+  FlatSymbolRefAttr addState(tx::ParamOp param, tx::State state, step::BufferKind kind, RankedTensorType type,
+                             FlatSymbolRefAttr owner = {}) {
+    std::string prefix = owner ? (owner.getValue() + "/").str() : "";
+    FlatSymbolRefAttr buffer = addBuffer(prefix + param.getSymName() + suffixOf(state), kind, type, owner);
+    states[{param.getSymNameAttr(), static_cast<int>(state)}] = buffer;
+    return buffer;
+  }
+
+  /// Whole gradients and whole copies of parameters that ranks share, as far as
+  /// `within` uses them. With ZeRO-2 and 3 a whole gradient lives within an entry.
+  void addWholes(Operation *within, tx::State state, step::BufferKind kind, FlatSymbolRefAttr owner) {
+    llvm::DenseMap<StringAttr, Type> used;
+    within->walk([&](Operation *op) {
+      if (auto read = dyn_cast<tx::ReadOp>(op); read && read.getState() == state)
+        used[read.getParamAttr().getAttr()] = read.getType();
+      if (auto assign = dyn_cast<tx::AssignOp>(op); assign && assign.getState() == state)
+        used[assign.getParamAttr().getAttr()] = assign.getValue().getType();
+    });
+    for (auto param : module.getOps<tx::ParamOp>()) {
+      if (!param.getShards())
+        continue;
+      states.erase({param.getSymNameAttr(), static_cast<int>(state)});
+      if (Type type = used.lookup(param.getSymNameAttr())) {
+        FlatSymbolRefAttr buffer = addState(param, state, kind, cast<RankedTensorType>(type), owner);
+        (void)reserve({buffer}, param.getShardElements());
+      }
+    }
+  }
+  bool gradientsAreShortLived() { return program.getZeroLevel() >= 2; }
+
+  /// Makes room for the shards of all ranks, of `elements` each, in a whole tensor.
+  LogicalResult reserve(const Place &place, int64_t elements) {
+    step::AllocOp alloc = allocs[place.buffer.getAttr()];
+    if (place.isPart || place.offset)
+      return failure();
+    int64_t elementBytes = cast<RankedTensorType>(alloc.getType()).getElementTypeBitWidth() / 8;
+    int64_t slot = elements * program.getNumRanks() * elementBytes;
+    if (slot > static_cast<int64_t>(std::max(alloc.getBytes(), alloc.getSlot())))
+      alloc.setSlot(slot);
     return success();
   }
 
@@ -195,6 +320,7 @@ private:
     if (!function.getBody().hasOneBlock())
       return function.emitOpError() << "must have a body of one block to become an entry";
     places.clear();
+    nextEvent = 0;
     std::string name = function.getSymName().str();
     symbols.insert(name);
     builder.setInsertionPointToEnd(body);
@@ -202,6 +328,8 @@ private:
     builder.createBlock(&entry.getBody());
 
     entryName = FlatSymbolRefAttr::get(entry.getSymNameAttr());
+    if (gradientsAreShortLived())
+      addWholes(function, tx::State::Grad, step::BufferKind::Communication, entryName);
     bool isDecode = name == "decode";
     if (isDecode)
       for (auto cache : module.getOps<tx::CacheOp>())
@@ -225,11 +353,15 @@ private:
     if (failed(placeResults(function)))
       return failure();
     SmallVector<tx::InitOp> inits;
-    for (Operation &op : function.getBody().front())
+    for (Operation &op : function.getBody().front()) {
+      // One kernel for all of them, before what reads its results.
+      if (!inits.empty() && !isa<tx::InitOp>(op)) {
+        addInit(inits);
+        inits.clear();
+      }
       if (failed(addOp(&op, inits)))
         return failure();
-    if (!inits.empty())
-      addInit(inits);
+    }
     return success();
   }
 
@@ -244,7 +376,7 @@ private:
         offset += 4;
       } else if (type && function.getSymName() == "decode") {
         places[result] = {addBuffer("decode/logits", step::BufferKind::Logits, type, entryName)};
-      } else if (type && type.getNumElements() == 9) {
+      } else if (type && type.getNumElements() == 11) {
         places[result] = {FlatSymbolRefAttr::get(context, "stats")};
       } else {
         return function.emitOpError()
@@ -289,15 +421,53 @@ private:
         return norm.emitOpError() << "must be a result of the function";
       step::KernelOp kernel = addSegmentKernel("global_norm", norm.getParams());
       setBytes(addLaunch(norm.getLoc(), "global_norm", kernel,
-                         {places[norm.getHyper()], Place{firstOfState[1]}, places[norm.getStats()]}, 2),
+                         {places[norm.getHyper()], Place{firstOfArena[Gradients]}, places[norm.getStats()]},
+                         2),
                norm);
+      return success();
+    }
+    if (auto sums = dyn_cast<tx::GradientSumsOp>(op)) {
+      SmallVector<Place> args{places[sums.getHyper()], Place{firstOfArena[Gradients]}};
+      for (auto [name, result] :
+           {std::pair("sums", sums.getSums()), std::pair("extrema", sums.getExtrema())}) {
+        places[result] = {addBuffer(entry.getSymName() + "/gradient." + name, step::BufferKind::Activation,
+                                    result.getType(), entryName)};
+        args.push_back(places[result]);
+      }
+      setBytes(addLaunch(sums.getLoc(), "gradient_sums", addSegmentKernel("gradient_sums", sums.getParams()),
+                         args, 2),
+               sums);
+      return success();
+    }
+    if (auto stats = dyn_cast<tx::GradientStatsOp>(op)) {
+      if (!places.count(stats.getStats()))
+        return stats.emitOpError() << "must be a result of the function";
+      addLaunch(stats.getLoc(), "gradient_stats", addSegmentKernel("gradient_stats", stats.getParams()),
+                {places[stats.getHyper()], places[stats.getSums()], places[stats.getExtrema()],
+                 places[stats.getStats()]},
+                3);
+      return success();
+    }
+    if (auto reduce = dyn_cast<tx::AllReduceOp>(op))
+      return addCollective(op, reduce.getName(), step::CollectiveKind::AllReduce,
+                           static_cast<step::Reduction>(reduce.getReduction()));
+    if (auto scatter = dyn_cast<tx::ReduceScatterOp>(op))
+      return addCollective(op, scatter.getName(), step::CollectiveKind::ReduceScatter, step::Reduction::Sum);
+    if (auto gather = dyn_cast<tx::AllGatherOp>(op))
+      return addCollective(op, gather.getName(), step::CollectiveKind::AllGather, step::Reduction::Sum);
+    if (auto accumulate = dyn_cast<tx::AccumulateShardsOp>(op))
+      return addShardSums(accumulate);
+    if (auto clear = dyn_cast<tx::ClearGradientsOp>(op)) {
+      for (auto name : clear.getParams().getAsRange<FlatSymbolRefAttr>())
+        if (FlatSymbolRefAttr buffer = stateBuffer(name, tx::State::Grad))
+          builder.create<step::FillOp>(clear.getLoc(), buffer.getValue(), buffer.getValue(), 0);
       return success();
     }
     if (auto adamw = dyn_cast<tx::AdamwOp>(op)) {
       step::KernelOp kernel = addSegmentKernel("adamw", adamw.getParams(), adamw.getCompute());
       SmallVector<Place> args{places[adamw.getHyper()], places[adamw.getStats()]};
-      for (int state = 0; state < (adamw.getCompute() ? 5 : 4); ++state)
-        args.push_back({firstOfState[state]});
+      for (int arena = 0; arena < (adamw.getCompute() ? NumArenas : Copies); ++arena)
+        args.push_back({firstOfArena[arena]});
       setBytes(addLaunch(adamw.getLoc(), "adamw", kernel, args, 2), adamw);
       return success();
     }
@@ -339,20 +509,23 @@ private:
         llvm::map_to_vector(inits, [](tx::InitOp op) -> Attribute { return op.getParamAttr(); });
     bool compute = llvm::any_of(inits, [](tx::InitOp op) { return op.getCompute(); });
     step::KernelOp kernel = addSegmentKernel("init", builder.getArrayAttr(params), compute);
-    SmallVector<Place> args{places[inits.front().getHyper()], Place{firstOfState[0]}};
+    SmallVector<Place> args{places[inits.front().getHyper()], Place{firstOfArena[Values]}};
     if (compute)
-      args.push_back({firstOfState[4]});
+      args.push_back({firstOfArena[Copies]});
     addLaunch(inits.front().getLoc(), "init", kernel, args, 1);
     for (tx::InitOp init : inits)
-      for (tx::State state : {tx::State::Grad, tx::State::Moment1, tx::State::Moment2}) {
+      for (tx::State state :
+           {tx::State::Grad, tx::State::GradShard, tx::State::Moment1, tx::State::Moment2}) {
         FlatSymbolRefAttr buffer = stateBuffer(init.getParamAttr(), state);
+        if (!buffer)
+          continue;
         builder.create<step::FillOp>(init.getLoc(), buffer.getValue(), buffer.getValue(), 0);
       }
   }
 
   /// A kernel over the flat arenas.
   step::KernelOp addSegmentKernel(StringRef kind, ArrayAttr params, bool compute = false) {
-    SmallVector<int64_t> table;
+    SmallVector<int64_t> table, wholes;
     SmallVector<double> stddevs;
     for (auto name : params.getAsRange<FlatSymbolRefAttr>()) {
       const Segment &segment = segments[name.getValue()];
@@ -360,7 +533,10 @@ private:
       table.append({segment.begin, segment.size, param.getDecay() ? 1 : 0,
                     static_cast<int64_t>(param.getInit()), static_cast<int64_t>(param.getSite())});
       stddevs.push_back(param.getStddev().convertToDouble());
+      wholes.push_back(param.getShards() ? cast<RankedTensorType>(param.getType()).getNumElements() : 0);
     }
+    if (llvm::all_of(wholes, [](int64_t whole) { return whole == 0; }))
+      wholes.clear();
     if (kind != "init")
       stddevs.clear();
     OpBuilder::InsertionGuard guard(builder);
@@ -368,8 +544,102 @@ private:
     auto kernel = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind,
                                                  ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
                                                  ArrayRef<int64_t>{}, table, stddevs, ArrayAttr(), compute);
+    kernel.setWholes(wholes);
     builder.createBlock(&kernel.getBody());
     return kernel;
+  }
+
+  //===-- Collectives ------------------------------------------------------===//
+
+  /// State that `value` is assigned to, if any.
+  Place assignedPlace(Value value) {
+    for (Operation *user : value.getUsers())
+      if (auto assign = dyn_cast<tx::AssignOp>(user))
+        return {stateBuffer(assign.getParamAttr(), assign.getState())};
+    return {};
+  }
+
+  LogicalResult addCollective(Operation *op, StringRef name, step::CollectiveKind kind,
+                              step::Reduction reduction) {
+    SmallVector<Attribute> sends, receives;
+    SmallVector<int64_t> counts, offsets;
+    int64_t bytes = 0;
+    for (auto [input, result] : llvm::zip_equal(op->getOperands(), op->getResults())) {
+      Place send = places.lookup(input), receive = places.lookup(result);
+      if (!send.buffer)
+        return op->emitOpError() << "has an operand of unknown place";
+      if (!receive.buffer)
+        receive = assignedPlace(result);
+      bool isLastUse =
+          input.hasOneUse() && isa_and_nonnull<tx::KernelOp, tx::GradientSumsOp>(input.getDefiningOp());
+      if (!receive.buffer && kind == step::CollectiveKind::AllReduce && isLastUse)
+        receive = send;
+      auto inputType = cast<RankedTensorType>(input.getType()),
+           type = cast<RankedTensorType>(result.getType());
+      if (!receive.buffer)
+        receive = {addBuffer(entry.getSymName() + "/" + name +
+                                 (op->getNumResults() > 1 ? "#" + Twine(counts.size()) : Twine()),
+                             step::BufferKind::Communication, type, entryName)};
+      places[result] = receive;
+      int64_t count = std::min(inputType.getNumElements(), type.getNumElements());
+      if ((kind == step::CollectiveKind::ReduceScatter &&
+           failed(reserve(send, count = type.getNumElements()))) ||
+          (kind == step::CollectiveKind::AllGather &&
+           failed(reserve(receive, count = inputType.getNumElements()))))
+        return op->emitOpError() << "cuts, or puts together, a part of a buffer";
+      for (const Place &place : {send, receive})
+        if (step::AllocOp alloc = allocs[place.buffer.getAttr()];
+            alloc.getKind() == step::BufferKind::Activation)
+          alloc.setKind(step::BufferKind::Communication);
+      sends.push_back(send.buffer);
+      receives.push_back(receive.buffer);
+      offsets.append({send.offset, receive.offset});
+      counts.push_back(count);
+      bytes += bytesOf(inputType) + bytesOf(type);
+    }
+    if (llvm::all_of(offsets, [](int64_t offset) { return offset == 0; }))
+      offsets.clear();
+    auto collective =
+        builder.create<step::CollectiveOp>(op->getLoc(), name, kind, reduction, builder.getArrayAttr(sends),
+                                           builder.getArrayAttr(receives), counts, offsets, nextEvent);
+    collective->setAttr("bytes", builder.getI64IntegerAttr(bytes));
+    builder.create<step::WaitOp>(op->getLoc(), nextEvent++);
+    return success();
+  }
+
+  /// grad_shard += value: the shards as rows, since only the number of elements
+  /// matters.
+  LogicalResult addShardSums(tx::AccumulateShardsOp op) {
+    for (auto [name, value] :
+         llvm::zip_equal(op.getParams().getAsRange<FlatSymbolRefAttr>(), op.getValues())) {
+      auto type = cast<RankedTensorType>(value.getType());
+      int64_t elements = type.getNumElements(), width = 64;
+      while (width < 4096 && elements % (2 * width) == 0)
+        width *= 2;
+      Place added = places.lookup(value), sum = {stateBuffer(name, tx::State::GradShard)};
+      if (!added.buffer || !sum.buffer)
+        return op.emitOpError() << "has an operand of unknown place, or no gradient shard";
+      step::KernelOp kernel = getSumKernel(type.clone(ArrayRef<int64_t>{1, elements / width, width}));
+      step::LaunchOp launch =
+          addLaunch(op.getLoc(), (name.getValue() + ".accumulate").str(), kernel, {added, sum, sum}, 2);
+      launch->setAttr("bytes", builder.getI64IntegerAttr(3 * bytesOf(type)));
+    }
+    return success();
+  }
+
+  step::KernelOp getSumKernel(RankedTensorType type) {
+    step::KernelOp &known = sumKernels[type];
+    if (known)
+      return known;
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(entry);
+    known = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol("accumulate"), "row_wise",
+                                           ArrayRef<int64_t>{1}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
+                                           ArrayRef<int64_t>{}, ArrayRef<double>{}, ArrayAttr());
+    Block *block = builder.createBlock(&known.getBody(), {}, {type, type}, {entry.getLoc(), entry.getLoc()});
+    Value sum = builder.create<tx::AddOp>(entry.getLoc(), type, block->getArgument(0), block->getArgument(1));
+    builder.create<tx::YieldOp>(entry.getLoc(), sum);
+    return known;
   }
 
   std::string uniqueSymbol(const Twine &name) {
@@ -428,6 +698,8 @@ private:
     for (OpResult result : kernel.getResults()) {
       int64_t operand = kernel.getInplace()[result.getResultNumber()];
       Place place = places.lookup(result);
+      if (operand < 0 && !place.buffer)
+        place = assignedPlace(result);
       if (operand >= 0) {
         if (place.buffer)
           return kernel.emitOpError() << "writes a result of the function in place";
@@ -608,11 +880,14 @@ private:
   Operation *lastBuffer = nullptr;
   RankedTensorType tokenType;
   FlatSymbolRefAttr tokens, targets;
-  FlatSymbolRefAttr firstOfState[5];
+  FlatSymbolRefAttr firstOfArena[NumArenas];
   llvm::StringMap<Segment> segments;
   DenseMap<std::pair<StringAttr, int>, FlatSymbolRefAttr> states;
   DenseMap<Value, Place> places;
   llvm::StringMap<step::KernelOp> kernels;
+  DenseMap<Type, step::KernelOp> sumKernels;
+  DenseMap<StringAttr, step::AllocOp> allocs;
+  int64_t nextEvent = 0;
   llvm::StringSet<> symbols;
 };
 

@@ -23,8 +23,80 @@ SmallVector<Access> getAccesses(Operation *command) {
     accesses.push_back({gemm.getCAttr(), gemm.getAccumulate(), true});
   } else if (auto fill = dyn_cast<step::FillOp>(command)) {
     accesses.push_back({fill.getBufferAttr(), false, true});
+  } else {
+    auto wait = dyn_cast<step::WaitOp>(command);
+    if (auto collective = wait ? wait.getCollective() : dyn_cast<step::CollectiveOp>(command)) {
+      for (auto send : collective.getSends().getAsRange<FlatSymbolRefAttr>())
+        accesses.push_back({send, true, false});
+      for (auto receive : collective.getReceives().getAsRange<FlatSymbolRefAttr>())
+        accesses.push_back({receive, false, true});
+    }
   }
   return accesses;
+}
+
+static bool isFlat(step::KernelOp kernel) {
+  return llvm::is_contained({"init", "global_norm", "gradient_sums", "adamw"}, kernel.getKind());
+}
+
+static bool isState(step::BufferKind kind) {
+  switch (kind) {
+  case step::BufferKind::Param:
+  case step::BufferKind::Grad:
+  case step::BufferKind::Moment1:
+  case step::BufferKind::Moment2:
+  case step::BufferKind::Compute:
+  case step::BufferKind::GradShard:
+  case step::BufferKind::ComputeShard:
+    return true;
+  default:
+    return false;
+  }
+}
+
+Conflicts::Conflicts(step::ProgramOp program) : program(program) {
+  for (auto alloc : program.getOps<step::AllocOp>())
+    allocs[alloc.getSymNameAttr()] = alloc;
+  for (auto kernel : program.getOps<step::KernelOp>())
+    kernels[kernel.getSymNameAttr()] = kernel;
+}
+
+const Conflicts::Touched &Conflicts::touched(Operation *command) {
+  auto [it, isNew] = known.try_emplace(command);
+  if (!isNew)
+    return it->second;
+  Touched result;
+  auto add = [&](StringAttr buffer, const Access &access) {
+    result.buffers[buffer] |= access.writes;
+    if (access.reads)
+      result.read.push_back(buffer);
+  };
+  auto launch = dyn_cast<step::LaunchOp>(command);
+  step::KernelOp kernel = launch ? kernels.lookup(launch.getKernelAttr().getAttr()) : step::KernelOp();
+  for (const Access &access : getAccesses(command)) {
+    StringAttr name = access.buffer.getAttr();
+    add(name, access);
+    step::AllocOp named = allocs.lookup(name);
+    if (kernel && isFlat(kernel) && named && isState(named.getKind()))
+      for (auto alloc : program.getOps<step::AllocOp>())
+        if (alloc.getKind() == named.getKind())
+          add(alloc.getSymNameAttr(), access);
+  }
+  return known[command] = std::move(result);
+}
+
+bool Conflicts::between(Operation *a, Operation *b) {
+  Touched first = touched(a);
+  const Touched &second = touched(b);
+  return llvm::any_of(first.buffers, [&](const auto &mine) {
+    auto other = second.buffers.find(mine.first);
+    return other != second.buffers.end() && (mine.second || other->second);
+  });
+}
+
+bool Conflicts::feeds(Operation *writer, Operation *reader) {
+  Touched first = touched(writer);
+  return llvm::any_of(touched(reader).read, [&](StringAttr buffer) { return first.buffers.lookup(buffer); });
 }
 
 int64_t slotBytes(step::BufferKind kind, int64_t bytes) {
@@ -33,13 +105,16 @@ int64_t slotBytes(step::BufferKind kind, int64_t bytes) {
   case step::BufferKind::Grad:
   case step::BufferKind::Moment1:
   case step::BufferKind::Moment2:
+  case step::BufferKind::GradShard:
     return llvm::alignTo(bytes, 128);
   default:
     return llvm::alignTo(bytes, 64);
   }
 }
 
-int64_t slotBytes(step::AllocOp alloc) { return slotBytes(alloc.getKind(), alloc.getBytes()); }
+int64_t slotBytes(step::AllocOp alloc) {
+  return slotBytes(alloc.getKind(), std::max(alloc.getBytes(), alloc.getSlot()));
+}
 
 bool outlivesEntry(step::AllocOp alloc) {
   switch (alloc.getKind()) {

@@ -64,9 +64,9 @@ struct SizeWorkspaces : impl::SizeWorkspacesBase<SizeWorkspaces> {
           if (!alloc.getEntry())
             builder.setInsertionPointAfter(alloc);
         auto type = RankedTensorType::get({bytes}, builder.getI8Type());
-        shared = builder.create<step::AllocOp>(program.getLoc(), "library.workspace",
-                                               step::BufferKind::Workspace, type, bytes,
-                                               IntegerAttr(), FlatSymbolRefAttr());
+        shared =
+            builder.create<step::AllocOp>(program.getLoc(), "library.workspace", step::BufferKind::Workspace,
+                                          type, bytes, IntegerAttr(), FlatSymbolRefAttr());
         symbols.insert(shared);
       }
       gemm.setWorkspace(shared.getSymName());

@@ -3,6 +3,8 @@
 // - Every buffer has an offset inside the arena.
 // - No two buffers that hold something at the same time overlap. Lifetimes are
 //   computed from the commands again, not taken from whoever placed them.
+// - From the start of a collective to its wait no command writes what it reads or
+//   touches what it writes. Its buffers live until the wait.
 // - A command reads from an activation or workspace only after one wrote it.
 // - The segments of flat kernels are where the parameters' buffers are.
 //
@@ -26,9 +28,8 @@ LogicalResult verifyOffsets(step::ProgramOp program) {
   for (auto alloc : program.getOps<step::AllocOp>()) {
     if (!alloc.getOffset())
       return alloc.emitOpError() << "has no offset after plan";
-    if (static_cast<int64_t>(*alloc.getOffset() + alloc.getBytes()) > arena)
-      return alloc.emitOpError() << "ends at byte " << *alloc.getOffset() + alloc.getBytes()
-                                 << ", after the arena's " << arena;
+    if (int64_t end = *alloc.getOffset() + std::max(alloc.getBytes(), alloc.getSlot()); end > arena)
+      return alloc.emitOpError() << "ends at byte " << end << ", after the arena's " << arena;
   }
   return success();
 }
@@ -41,7 +42,10 @@ LogicalResult reportOverlap(step::AllocOp a, step::AllocOp b) {
 }
 
 bool placesOverlap(step::AllocOp a, step::AllocOp b) {
-  return *a.getOffset() < *b.getOffset() + b.getBytes() && *b.getOffset() < *a.getOffset() + a.getBytes();
+  auto end = [](step::AllocOp alloc) {
+    return *alloc.getOffset() + std::max(alloc.getBytes(), alloc.getSlot());
+  };
+  return *a.getOffset() < end(b) && *b.getOffset() < end(a);
 }
 
 /// Sorts by offset; only neighbours whose places overlap are compared further.
@@ -87,6 +91,21 @@ LogicalResult verifyReads(step::ProgramOp program) {
   return success();
 }
 
+LogicalResult verifyCollectives(step::ProgramOp program) {
+  Conflicts conflicts(program);
+  for (auto entry : program.getOps<step::EntryOp>())
+    for (auto wait : entry.getBody().getOps<step::WaitOp>()) {
+      step::CollectiveOp collective = wait.getCollective();
+      for (Operation *op = collective->getNextNode(); op != wait; op = op->getNextNode())
+        if (!isa<step::WaitOp>(op) && conflicts.between(op, collective)) {
+          InFlightDiagnostic diag = op->emitOpError() << "touches a buffer of a collective that is under way";
+          diag.attachNote(collective.getLoc()) << collective.getName();
+          return diag;
+        }
+    }
+  return success();
+}
+
 LogicalResult verifySegments(step::ProgramOp program) {
   llvm::DenseSet<int64_t> begins;
   std::optional<int64_t> first;
@@ -112,7 +131,7 @@ struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
     }
     for (auto program : getOperation().getOps<step::ProgramOp>())
       if (failed(verifyOffsets(program)) || failed(verifyOverlaps(program)) || failed(verifyReads(program)) ||
-          failed(verifySegments(program)))
+          failed(verifyCollectives(program)) || failed(verifySegments(program)))
         return signalPassFailure();
   }
 };
@@ -121,6 +140,7 @@ struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
 void buildPipeline(OpPassManager &pm, StringRef target) {
   pm.addPass(createBuildProgram());
   pm.addPass(createOverwriteGradients());
+  pm.addPass(createScheduleCollectives());
   pm.addPass(createSizeWorkspaces({target.str()}));
   pm.addPass(createAssignOffsets());
   pm.addPass(createVerifyPlan());

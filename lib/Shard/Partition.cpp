@@ -349,7 +349,7 @@ private:
     for (tx::GlobalNormOp norm : norms) {
       builder.setInsertionPoint(norm);
       Location loc = norm.getLoc();
-      auto sumsType = RankedTensorType::get({1 + static_cast<int64_t>(norm.getParams().size())},
+      auto sumsType = RankedTensorType::get({2 + static_cast<int64_t>(norm.getParams().size())},
                                             builder.getF64Type());
       auto extremaType = RankedTensorType::get({2}, builder.getF32Type());
       auto parts = builder.create<tx::GradientSumsOp>(loc, sumsType, extremaType, norm.getParams(),

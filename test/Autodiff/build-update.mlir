@@ -4,10 +4,10 @@
 // parameter, in the order of the module. fuse makes one op of them.
 tx.param @b : tensor<4xf32> init = zeros(0.0) site = 0
 tx.param @a : tensor<5x4xf32> init = normal(2.0e-02) site = 1 decay
-// CHECK-LABEL: func.func @update(%{{.*}}: !tx.hyper) -> tensor<9xf32>
-// CHECK-NEXT: %[[STATS:.*]] = tx.global_norm [@b, @a], %[[HYPER:.*]] : tensor<9xf32>
-// CHECK-NEXT: tx.adamw [@b], %[[STATS]], %[[HYPER]] : tensor<9xf32>
-// CHECK-NEXT: tx.adamw [@a], %[[STATS]], %[[HYPER]] : tensor<9xf32>
+// CHECK-LABEL: func.func @update(%{{.*}}: !tx.hyper) -> tensor<11xf32>
+// CHECK-NEXT: %[[STATS:.*]] = tx.global_norm [@b, @a], %[[HYPER:.*]] : tensor<11xf32>
+// CHECK-NEXT: tx.adamw [@b], %[[STATS]], %[[HYPER]] : tensor<11xf32>
+// CHECK-NEXT: tx.adamw [@a], %[[STATS]], %[[HYPER]] : tensor<11xf32>
 // CHECK-NEXT: return %[[STATS]]
 
 // -----

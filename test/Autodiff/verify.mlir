@@ -14,10 +14,10 @@ module {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -51,7 +51,7 @@ module {
     %loss = arith.constant dense<0.0> : tensor<f32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  // expected-error @+1 {{@update has type '(!tx.hyper) -> ()'; expected (!tx.hyper) -> tensor<9xf32>}}
+  // expected-error @+1 {{@update has type '(!tx.hyper) -> ()'; expected (!tx.hyper) -> tensor<11xf32>}}
   func.func @update(%hyper: !tx.hyper) {
     return
   }
@@ -76,10 +76,10 @@ module {
     %g = tx.read @"blocks.0.attn.qkv.bias" value : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@"blocks.0.attn.qkv.bias"], %hyper : tensor<9xf32>
-    tx.adamw [@"blocks.0.attn.qkv.bias"], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@"blocks.0.attn.qkv.bias"], %hyper : tensor<11xf32>
+    tx.adamw [@"blocks.0.attn.qkv.bias"], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -102,13 +102,13 @@ module {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
     // expected-note @+1 {{here}}
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
     // expected-note @+1 {{here}}
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -131,10 +131,10 @@ module {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -168,10 +168,10 @@ module {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>

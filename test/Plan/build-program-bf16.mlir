@@ -88,9 +88,9 @@ module @model {
 
   // CHECK: step.kernel @[[ADAMW:.*]] "adamw" compute
   // CHECK: step.launch "adamw" @[[ADAMW]] [@hyper, @stats, @w, @w.grad, @w.moment1, @w.moment2, @w.compute] offsets [0, 0, 0, 0, 0, 0, 0] inputs 2
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w, @g], %hyper : tensor<9xf32>
-    tx.adamw [@w, @g], %stats, %hyper compute : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w, @g], %hyper : tensor<11xf32>
+    tx.adamw [@w, @g], %stats, %hyper compute : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
 }

@@ -110,9 +110,9 @@ module @model {
   // CHECK: step.entry @update
   // CHECK: step.launch "global_norm" {{.*}} [@hyper, @w.grad, @stats] offsets [0, 0, 0] inputs 2
   // CHECK: step.launch "adamw" @adamw [@hyper, @stats, @w, @w.grad, @w.moment1, @w.moment2]
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w, @g], %hyper : tensor<9xf32>
-    tx.adamw [@w, @g], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w, @g], %hyper : tensor<11xf32>
+    tx.adamw [@w, @g], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
 }

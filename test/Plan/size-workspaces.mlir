@@ -115,7 +115,7 @@ step.program @every_kind {
   // CHECK: step.kernel @init "init" blocks [3] segments
   step.kernel @init "init" segments [0, 20000, 1, 2, 0, 20032, 8, 0, 1, 1] stddevs [2.0e-02, 0.0] {
   }
-  // CHECK: step.kernel @global_norm "global_norm" blocks [3, 1] workspace [96] segments
+  // CHECK: step.kernel @global_norm "global_norm" blocks [3, 1] workspace [120] segments
   step.kernel @global_norm "global_norm" segments [0, 20000, 1, 2, 0, 20032, 8, 0, 1, 1] {
   }
   // CHECK: step.kernel @adamw "adamw" blocks [3] segments

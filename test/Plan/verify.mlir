@@ -48,3 +48,51 @@ step.program @segments arena_bytes 64 {
   step.kernel @init "init" segments [8, 16, 1, 0, 0] stddevs [0.0] {
   }
 }
+
+// -----
+
+// The reduction may not be done yet when the second kernel writes.
+step.program @under_way arena_bytes 128 num_ranks 2 {
+  step.alloc @g grad : tensor<16xf32> bytes 64 offset 0
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-note @+1 {{gradients}}
+    step.collective "gradients" all_reduce [@g] to [@g] counts [16] event 0
+    // expected-error @+1 {{touches a buffer of a collective that is under way}}
+    step.launch "g" @k [@g] offsets [0] inputs 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// What is sent lives until the wait.
+step.program @sent_away arena_bytes 640 num_ranks 2 {
+  step.alloc @s grad_shard : tensor<64xf32> bytes 256 offset 0
+  // expected-error @+1 {{overlaps a buffer that is live at the same time}}
+  step.alloc @g communication : tensor<64xf32> bytes 256 offset 256 in @micro
+  // expected-note @+1 {{x at offset 256, 256 bytes}}
+  step.alloc @x activation : tensor<64xf32> bytes 256 offset 256 in @micro
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    step.launch "g" @k [@g] offsets [0] inputs 0
+    step.collective "gradients" all_reduce [@g] to [@s] counts [64] event 0
+    step.launch "x" @k [@x] offsets [0] inputs 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// The padding of a slot is part of it.
+step.program @padding arena_bytes 640 num_ranks 2 {
+  // expected-error @+1 {{overlaps a buffer that is live at the same time}}
+  step.alloc @g grad : tensor<100xf32> bytes 400 slot 512 offset 0
+  // expected-note @+1 {{s at offset 448, 128 bytes}}
+  step.alloc @s grad : tensor<32xf32> bytes 128 offset 448
+  step.entry @micro {
+    step.fill "s" @s value 0
+  }
+}

@@ -32,11 +32,11 @@ module @cast {
     return %z : tensor<2x3x5xbf16>
   }
   // CHECK: func.func @update
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w, @gain], %hyper : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w, @gain], %hyper : tensor<11xf32>
     // CHECK: tx.adamw [@w, @gain], %{{.*}}, %{{.*}} compute
-    tx.adamw [@w, @gain], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+    tx.adamw [@w, @gain], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
 }
 

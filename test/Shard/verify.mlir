@@ -13,10 +13,10 @@ module attributes {tx.mesh = "dp:1"} {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -64,10 +64,10 @@ module attributes {tx.mesh = "dp:2"} {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -93,10 +93,10 @@ module attributes {tx.mesh = "dp:2", tx.zero = 0 : i64} {
     tx.accumulate @w, %g : tensor<4xf32>
     return %loss, %loss : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w], %hyper : tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w], %hyper : tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -145,10 +145,10 @@ module attributes {tx.mesh = "dp:2", tx.zero = 0 : i64} {
     %r:2 = tx.all_reduce sum "loss" (%loss, %loss) : (tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
     return %r#0, %r#1 : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %stats = tx.global_norm [@w, @late], %hyper : tensor<9xf32>
-    tx.adamw [@w, @late], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %stats = tx.global_norm [@w, @late], %hyper : tensor<11xf32>
+    tx.adamw [@w, @late], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -183,12 +183,12 @@ module attributes {tx.mesh = "dp:2", tx.zero = 3 : i64} {
     %r:2 = tx.all_reduce sum "loss" (%loss, %loss) : (tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
     return %r#0, %r#1 : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %sums, %extrema = tx.gradient_sums [@w, @whole], %hyper : tensor<3xf64>, tensor<2xf32>
-    %stats = tx.gradient_stats [@w, @whole], %sums, %extrema, %hyper : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %sums, %extrema = tx.gradient_sums [@w, @whole], %hyper : tensor<4xf64>, tensor<2xf32>
+    %stats = tx.gradient_stats [@w, @whole], %sums, %extrema, %hyper : tensor<4xf64>, tensor<2xf32> -> tensor<11xf32>
     // expected-error @+1 {{reads statistics that are not of all ranks}}
-    tx.adamw [@w, @whole], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+    tx.adamw [@w, @whole], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>
@@ -220,13 +220,13 @@ module attributes {tx.mesh = "dp:2", tx.zero = 2 : i64} {
     %r:2 = tx.all_reduce sum "loss" (%loss, %loss) : (tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
     return %r#0, %r#1 : tensor<f32>, tensor<f32>
   }
-  func.func @update(%hyper: !tx.hyper) -> tensor<9xf32> {
-    %sums, %extrema = tx.gradient_sums [@w], %hyper : tensor<2xf64>, tensor<2xf32>
-    %s = tx.all_reduce sum "sums" (%sums) : (tensor<2xf64>) -> tensor<2xf64>
+  func.func @update(%hyper: !tx.hyper) -> tensor<11xf32> {
+    %sums, %extrema = tx.gradient_sums [@w], %hyper : tensor<3xf64>, tensor<2xf32>
+    %s = tx.all_reduce sum "sums" (%sums) : (tensor<3xf64>) -> tensor<3xf64>
     %e = tx.all_reduce min "extrema" (%extrema) : (tensor<2xf32>) -> tensor<2xf32>
-    %stats = tx.gradient_stats [@w], %s, %e, %hyper : tensor<2xf64>, tensor<2xf32> -> tensor<9xf32>
-    tx.adamw [@w], %stats, %hyper : tensor<9xf32>
-    return %stats : tensor<9xf32>
+    %stats = tx.gradient_stats [@w], %s, %e, %hyper : tensor<3xf64>, tensor<2xf32> -> tensor<11xf32>
+    tx.adamw [@w], %stats, %hyper : tensor<11xf32>
+    return %stats : tensor<11xf32>
   }
   func.func @eval(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) -> (tensor<f32>, tensor<f32>) {
     %loss = arith.constant dense<0.0> : tensor<f32>

@@ -39,6 +39,10 @@ enum class HyperField {
   SeedLo,
   SeedHi,
   StepLo,
+  StepHi,
+  Rank,
+  NumRanks,
+  SkipNonfinite,
 };
 
 class KernelBuilder : public mlir::ImplicitLocOpBuilder {
@@ -57,7 +61,7 @@ public:
   //===-- Arguments of the function ----------------------------------------===//
   /// Address of launch argument `index`: inputs, then results, then workspaces.
   virtual Value argument(unsigned index) = 0;
-  /// A field of the txc_hyper at `hyper` (seeds and step as i32).
+  /// A field of the txc_hyper at `hyper` (i32 from the seeds on).
   Value hyper(Value hyper, HyperField field);
 
   //===-- Types and constants ----------------------------------------------===//

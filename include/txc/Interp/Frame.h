@@ -46,6 +46,7 @@ struct Hyper {
   double learningRate = 0, beta1 = 0, beta2 = 0, epsilon = 0, weightDecay = 0, gradClip = 0, gradScale = 1;
   double biasCorrection1 = 1, biasCorrection2 = 1;
   uint64_t seed = 0, step = 0;
+  bool skipNonfinite = false;
 };
 
 /// `value` rounded to bf16, to nearest even.

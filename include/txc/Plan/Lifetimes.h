@@ -4,6 +4,7 @@
 
 #include "txc/Dialect/Step/Step.h"
 
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace txc::plan {
@@ -14,11 +15,36 @@ struct Access {
   bool reads, writes;
 };
 
-/// The accesses of a step.launch, step.gemm or step.fill.
+/// The accesses of a command by the names it has: a flat kernel names only the
+/// first buffer of each arena. A step.wait has those of its collective, so that
+/// these buffers live until it.
 llvm::SmallVector<Access> getAccesses(mlir::Operation *command);
 
+/// Which commands must stay in order.
+class Conflicts {
+public:
+  explicit Conflicts(step::ProgramOp program);
+  /// Whether one writes what the other touches. Flat kernels touch whole arenas.
+  bool between(mlir::Operation *a, mlir::Operation *b);
+  /// Whether `reader` reads what `writer` writes.
+  bool feeds(mlir::Operation *writer, mlir::Operation *reader);
+
+private:
+  struct Touched {
+    llvm::DenseMap<mlir::StringAttr, bool> buffers; ///< and whether they are written
+    llvm::SmallVector<mlir::StringAttr> read;
+  };
+  const Touched &touched(mlir::Operation *command);
+
+  step::ProgramOp program;
+  llvm::DenseMap<mlir::StringAttr, step::AllocOp> allocs;
+  llvm::DenseMap<mlir::StringAttr, step::KernelOp> kernels;
+  llvm::DenseMap<mlir::Operation *, Touched> known;
+};
+
 /// Bytes that a buffer takes from the arena: multiples of 64; of 128 for f32
-/// state, so that bf16 copies at the same elements take multiples of 64.
+/// state, so that bf16 copies at the same elements take multiples of 64. Of an
+/// alloc at least its `slot`.
 int64_t slotBytes(step::BufferKind kind, int64_t bytes);
 int64_t slotBytes(step::AllocOp alloc);
 

@@ -12,6 +12,10 @@ def OverwriteGradients : Pass<"tx-plan-overwrite-gradients", "::mlir::ModuleOp">
   let statistics = [Statistic<"numProducts", "products", "Products that overwrite">];
 }
 
+def ScheduleCollectives : Pass<"tx-plan-schedule-collectives", "::mlir::ModuleOp"> {
+  let summary = "Start collectives as early and wait for them as late as buffers allow";
+}
+
 def SizeWorkspaces : Pass<"tx-plan-size-workspaces", "::mlir::ModuleOp"> {
   let summary = "Cut kernels into blocks and give launches their workspaces";
   let dependentDialects = ["::txc::step::StepDialect"];
@@ -28,5 +32,5 @@ def AssignOffsets : Pass<"tx-plan-assign-offsets", "::mlir::ModuleOp"> {
 }
 
 def VerifyPlan : Pass<"tx-plan-verify", "::mlir::ModuleOp"> {
-  let summary = "Check that no two live buffers overlap and nothing is read before it is written";
+  let summary = "Check lifetimes: overlaps, reads before writes, buffers of collectives under way";
 }

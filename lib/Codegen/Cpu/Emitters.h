@@ -26,8 +26,9 @@ mlir::LogicalResult emitReduction(mlir::func::FuncOp function, const KernelBody 
 KernelShape describeTable(const KernelBody &body, const CpuTarget &target);
 mlir::LogicalResult emitTable(mlir::func::FuncOp function, const KernelBody &body, const CpuTarget &target);
 
-/// init, global_norm and adamw: kernels over the segments of the flat arena of
-/// parameters. A block is one piece of one segment.
+/// init, global_norm, gradient_sums and adamw: kernels over the segments of the flat
+/// arena of parameters. A block is one piece of one segment. gradient_stats is one
+/// block.
 KernelShape describeFlat(step::KernelOp kernel, const CpuTarget &target);
 mlir::LogicalResult emitFlat(mlir::func::FuncOp function, step::KernelOp kernel, int64_t phase,
                              const CpuTarget &target);

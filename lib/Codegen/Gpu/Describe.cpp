@@ -7,7 +7,8 @@ using namespace mlir;
 namespace txc::codegen {
 
 static bool isFlat(step::KernelOp kernel) {
-  return kernel.getKind() == "init" || kernel.getKind() == "global_norm" || kernel.getKind() == "adamw";
+  return llvm::is_contained({"init", "global_norm", "gradient_sums", "gradient_stats", "adamw"},
+                            kernel.getKind());
 }
 
 static InFlightDiagnostic notSupported(step::KernelOp kernel) {

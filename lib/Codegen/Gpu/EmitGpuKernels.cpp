@@ -36,6 +36,8 @@ static unsigned countArguments(step::KernelOp kernel, const GpuShape &shape) {
     return 2 + copies;
   if (kernel.getKind() == "global_norm")
     return 3 + workspaces;
+  if (kernel.getKind() == "gradient_sums" || kernel.getKind() == "gradient_stats")
+    return 4 + workspaces;
   if (kernel.getKind() == "adamw")
     return 6 + copies;
   Block &body = kernel.getBody().front();

@@ -1,11 +1,15 @@
 //===- Flat.cpp - Kernels over all parameters, on a GPU --------------------===//
 //
-// init, global_norm and adamw: a block is one piece of one parameter's segment.
+// init, global_norm, gradient_sums and adamw: a block is one piece of one
+// parameter's segment, which may be this rank's shard of it.
 //
 // global_norm
-//   phase 0  sums (f64), minimum and maximum of each piece
+//   phase 0  sums (f64), minimum, maximum and number of non-finite elements of
+//            each piece
 //   phase 1  a warp per segment adds its pieces
 //   phase 2  one warp adds the segments and writes the statistics
+// gradient_sums: the same, but phase 2 writes what is to be added over ranks;
+// gradient_stats, one warp, goes on from there.
 // adamw reads and writes every tensor once and writes the bf16 copy with it.
 //
 //===----------------------------------------------------------------------===//
@@ -26,7 +30,10 @@ using Fold = GpuBuilder::Fold;
 /// Elements of a block. An update goes through many arrays at once; small pieces
 /// keep what all blocks touch at a time close together in each of them.
 static int64_t pieceElements(step::KernelOp kernel) { return kernel.getKind() == "adamw" ? 2048 : 16384; }
-static const Fold sumsFolds[] = {Fold::Sum, Fold::Sum, Fold::Min, Fold::Max};
+static const Fold sumsFolds[] = {Fold::Sum, Fold::Sum, Fold::Min, Fold::Max, Fold::Sum};
+static constexpr int64_t numSums = std::size(sumsFolds); ///< of a piece or segment, f64
+/// Sum, maximum and minimum of the norms of segments.
+static const Fold normFolds[] = {Fold::Sum, Fold::Max, Fold::Min};
 
 namespace {
 class FlatKernel {
@@ -41,6 +48,8 @@ public:
   void emitPieceSums();
   void emitSegmentSums();
   void emitStatistics();
+  void emitSums();
+  void emitStatisticsOfSums();
   void emitUpdate();
 
 private:
@@ -60,27 +69,32 @@ private:
                   b.i64(segments.pieceElements));
   }
 
-  /// The segment of this block's piece and its elements [from, to) of it.
-  void findPiece();
+  /// The segment of this block's piece and its elements [from, to) of it, none of
+  /// them padding; see Segments::own.
+  void findPiece(bool sharesOut = false);
   /// Visits the piece: whole vectors, then the rest one by one.
   SmallVector<Value> forElements(ValueRange init,
                                  llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> work);
   /// The same in two halves, `load` of several vectors before `store` of any.
   void forBatches(llvm::function_ref<SmallVector<Value>(Value, int64_t)> load,
                   llvm::function_ref<void(Value, int64_t, ArrayRef<Value>)> store);
-  /// Sum, squares, minimum and maximum of entries [from, to) of `sums`, which the
-  /// lanes of the warp share out.
+  /// The sums over entries [from, to) of `sums`, which the lanes of the warp share
+  /// out.
   SmallVector<Value> addSums(Value sums, Value from, Value to);
+  /// Folds of the norms of all segments, which the lanes of the warp share out.
+  SmallVector<Value> foldNorms(llvm::function_ref<Value(Value segment)> norm);
+  /// By the first thread.
+  void storeStatistics(Value stats, ArrayRef<Value> results);
 
   GpuBuilder &b;
   step::KernelOp kernel;
   Segments segments;
   bool hasCompute;
-  Value table, segment, from, to;
+  Value table, segment, from, to, offset;
 };
 } // namespace
 
-void FlatKernel::findPiece() {
+void FlatKernel::findPiece(bool sharesOut) {
   // The last segment whose first piece is not beyond this one.
   Value low = b.i64(0), piece = b.block();
   int64_t step = 1;
@@ -95,7 +109,9 @@ void FlatKernel::findPiece() {
   }
   segment = low;
   from = b.mul(b.sub(piece, field(segment, Segments::FirstPiece)), b.i64(segments.pieceElements));
-  to = b.mins(b.add(from, b.i64(segments.pieceElements)), field(segment, Segments::Count));
+  Segments::Own own = segments.own(b, table, segment, b.argument(0), sharesOut);
+  offset = own.offset;
+  to = b.maxs(from, b.mins(b.add(from, b.i64(segments.pieceElements)), own.count));
 }
 
 SmallVector<Value>
@@ -147,7 +163,8 @@ void FlatKernel::emitInit() {
   Value isNormal = isKind(tx::Init::Normal);
   Value constant = b.select(isKind(tx::Init::Ones), b.f32(1), b.f32(0));
   forElements({}, [&](Value element, int64_t n, ValueRange) -> SmallVector<Value> {
-    Value z = normalValues(b, generator, element, n, site, segments.bound, b.splat(deviation, n));
+    Value z =
+        normalValues(b, generator, b.add(offset, element), n, site, segments.bound, b.splat(deviation, n));
     Value value = b.select(isNormal, z, b.splat(constant, n));
     b.storeVector(value, values, b.add(base, element), f32);
     if (copies)
@@ -156,13 +173,14 @@ void FlatKernel::emitInit() {
   });
 }
 
-//===-- global_norm --------------------------------------------------------===//
+//===-- global_norm, gradient_sums, gradient_stats -------------------------===//
 
 void FlatKernel::emitPieceSums() {
-  findPiece();
-  Value grad = b.argument(1), sums = b.argument(3), base = field(segment, Segments::First);
+  bool overRanks = kernel.getKind() == "gradient_sums";
+  findPiece(overRanks);
+  Value grad = b.argument(1), sums = b.argument(overRanks ? 4 : 3), base = field(segment, Segments::First);
   Value infinity = b.f32(std::numeric_limits<float>::infinity());
-  SmallVector<Value> init = {b.f64(0), b.f64(0), infinity, b.fneg(infinity)};
+  SmallVector<Value> init = {b.f64(0), b.f64(0), infinity, b.fneg(infinity), b.f32(0)};
   SmallVector<Value> own = forElements(init, [&](Value element, int64_t n, ValueRange old) {
     Value g = b.loadVector(grad, b.add(base, element), b.getF32Type(), n);
     SmallVector<Value> next(old.begin(), old.end());
@@ -174,6 +192,7 @@ void FlatKernel::emitPieceSums() {
       squares = squares ? b.fma(x, x, squares) : b.fmul(x, x);
       next[2] = b.fmin(next[2], x);
       next[3] = b.fmax(next[3], x);
+      next[4] = b.fadd(next[4], b.select(isFinite(b, x), b.f32(0), b.f32(1)));
     }
     next[0] = b.fadd(next[0], b.extendTo(sum, b.getF64Type()));
     next[1] = b.fadd(next[1], b.extendTo(squares, b.getF64Type()));
@@ -183,19 +202,20 @@ void FlatKernel::emitPieceSums() {
   b.ifThen(b.icmp(arith::CmpIPredicate::eq, b.thread(), b.i64(0)), [&] {
     for (auto [i, value] : llvm::enumerate(all))
       b.store(i < 2 ? value : b.extendTo(value, b.getF64Type()), sums,
-              b.add(b.mul(b.block(), b.i64(4)), b.i64(i)));
+              b.add(b.mul(b.block(), b.i64(numSums)), b.i64(i)));
   });
 }
 
 SmallVector<Value> FlatKernel::addSums(Value sums, Value from, Value to) {
   Type f64 = b.getF64Type();
   Value infinity = b.f64(std::numeric_limits<double>::infinity());
-  SmallVector<Value> init = {b.f64(0), b.f64(0), infinity, b.fneg(infinity)};
+  SmallVector<Value> init = {b.f64(0), b.f64(0), infinity, b.fneg(infinity), b.f64(0)};
   SmallVector<Value> own =
       b.forLoop(b.add(from, b.lane()), to, b.i64(warpSize), init, [&](Value entry, ValueRange old) {
         SmallVector<Value> next;
         for (auto [i, kind] : llvm::enumerate(sumsFolds))
-          next.push_back(b.fold(kind, old[i], b.load(sums, b.add(b.mul(entry, b.i64(4)), b.i64(i)), f64)));
+          next.push_back(
+              b.fold(kind, old[i], b.load(sums, b.add(b.mul(entry, b.i64(numSums)), b.i64(i)), f64)));
         return next;
       });
   for (auto [value, kind] : llvm::zip(own, sumsFolds))
@@ -204,44 +224,91 @@ SmallVector<Value> FlatKernel::addSums(Value sums, Value from, Value to) {
 }
 
 void FlatKernel::emitSegmentSums() {
-  Value pieceSums = b.argument(3), segmentSums = b.argument(4);
+  unsigned first = kernel.getKind() == "gradient_sums" ? 4 : 3;
+  Value pieceSums = b.argument(first), segmentSums = b.argument(first + 1);
   Value mine = b.add(b.mul(b.block(), b.i64(segmentWarps)), b.warp());
   b.ifThen(b.icmp(arith::CmpIPredicate::ult, mine, b.i64(segments.rows.size())), [&] {
     Value first = field(mine, Segments::FirstPiece);
     SmallVector<Value> all = addSums(pieceSums, first, b.add(first, piecesOf(mine)));
     b.ifThen(b.icmp(arith::CmpIPredicate::eq, b.lane(), b.i64(0)), [&] {
       for (auto [i, value] : llvm::enumerate(all))
-        b.store(value, segmentSums, b.add(b.mul(mine, b.i64(4)), b.i64(i)));
+        b.store(value, segmentSums, b.add(b.mul(mine, b.i64(numSums)), b.i64(i)));
     });
   });
 }
 
-void FlatKernel::emitStatistics() {
-  Value hyper = b.argument(0), stats = b.argument(2), segmentSums = b.argument(4);
-  Type f64 = b.getF64Type();
-  Value count = b.i64(segments.rows.size());
-  SmallVector<Value> all = addSums(segmentSums, b.i64(0), count);
-  Value scale = b.extendTo(b.hyper(hyper, HyperField::GradScale), f64);
+SmallVector<Value> FlatKernel::foldNorms(llvm::function_ref<Value(Value segment)> norm) {
   Value infinity = b.f64(std::numeric_limits<double>::infinity());
   SmallVector<Value> init = {b.f64(0), b.fneg(infinity), infinity};
-  const Fold folds[] = {Fold::Sum, Fold::Max, Fold::Min};
-  SmallVector<Value> norms =
-      b.forLoop(b.lane(), count, b.i64(warpSize), init, [&](Value entry, ValueRange old) {
-        Value squares = b.load(segmentSums, b.add(b.mul(entry, b.i64(4)), b.i64(1)), f64);
-        Value norm = b.fmul(b.sqrt(squares), scale);
-        SmallVector<Value> next;
-        for (auto [i, kind] : llvm::enumerate(folds))
-          next.push_back(b.fold(kind, old[i], norm));
-        return next;
-      });
-  for (auto [value, kind] : llvm::zip(norms, folds))
+  SmallVector<Value> norms = b.forLoop(b.lane(), b.i64(segments.rows.size()), b.i64(warpSize), init,
+                                       [&](Value segment, ValueRange old) {
+                                         Value own = norm(segment);
+                                         SmallVector<Value> next;
+                                         for (auto [i, kind] : llvm::enumerate(normFolds))
+                                           next.push_back(b.fold(kind, old[i], own));
+                                         return next;
+                                       });
+  for (auto [value, kind] : llvm::zip(norms, normFolds))
     value = b.warpFold(kind, value);
-  SmallVector<Value> results =
-      gradientStatistics(b, segments, hyper, {all[0], all[1], all[2], all[3], norms[0], norms[1], norms[2]});
+  return norms;
+}
+
+void FlatKernel::storeStatistics(Value stats, ArrayRef<Value> results) {
   b.ifThen(b.icmp(arith::CmpIPredicate::eq, b.thread(), b.i64(0)), [&] {
     for (auto [i, value] : llvm::enumerate(results))
       b.store(b.truncTo(value, b.getF32Type()), stats, b.i64(i));
   });
+}
+
+void FlatKernel::emitStatistics() {
+  Value hyper = b.argument(0), segmentSums = b.argument(4);
+  Type f64 = b.getF64Type();
+  SmallVector<Value> all = addSums(segmentSums, b.i64(0), b.i64(segments.rows.size()));
+  Value scale = b.extendTo(b.hyper(hyper, HyperField::GradScale), f64);
+  SmallVector<Value> norms = foldNorms([&](Value segment) {
+    Value squares = b.load(segmentSums, b.add(b.mul(segment, b.i64(numSums)), b.i64(1)), f64);
+    return b.fmul(b.sqrt(squares), scale);
+  });
+  storeStatistics(b.argument(2),
+                  gradientStatistics(b, segments, hyper, scale,
+                                     {all[0], all[1], all[2], all[3], norms[0], norms[1], norms[2], all[4]}));
+}
+
+void FlatKernel::emitSums() {
+  Value sums = b.argument(2), extrema = b.argument(3), segmentSums = b.argument(5);
+  Type f64 = b.getF64Type(), f32 = b.getF32Type();
+  Value count = b.i64(segments.rows.size());
+  SmallVector<Value> all = addSums(segmentSums, b.i64(0), count);
+  Value scale = b.extendTo(b.hyper(b.argument(0), HyperField::GradScale), f64), square = b.fmul(scale, scale);
+  b.forLoop(b.lane(), count, b.i64(warpSize), [&](Value segment) {
+    Value squares = b.load(segmentSums, b.add(b.mul(segment, b.i64(numSums)), b.i64(1)), f64);
+    b.store(b.fmul(squares, square), sums, b.add(segment, b.i64(1)));
+  });
+  b.ifThen(b.icmp(arith::CmpIPredicate::eq, b.thread(), b.i64(0)), [&] {
+    b.store(b.fmul(all[0], scale), sums, b.i64(0));
+    b.store(all[4], sums, b.add(count, b.i64(1)));
+    b.store(b.truncTo(b.fmul(all[2], scale), f32), extrema, b.i64(0));
+    b.store(b.truncTo(b.fneg(b.fmul(all[3], scale)), f32), extrema, b.i64(1));
+  });
+}
+
+void FlatKernel::emitStatisticsOfSums() {
+  Value hyper = b.argument(0), sums = b.argument(1), extrema = b.argument(2);
+  Type f64 = b.getF64Type(), f32 = b.getF32Type();
+  auto squaresOf = [&](Value segment) { return b.load(sums, b.add(segment, b.i64(1)), f64); };
+  SmallVector<Value> norms = foldNorms([&](Value segment) { return b.sqrt(squaresOf(segment)); });
+  Value count = b.i64(segments.rows.size());
+  SmallVector<Value> squares = b.forLoop(b.lane(), count, b.i64(warpSize), ValueRange{b.f64(0)},
+                                         [&](Value segment, ValueRange old) -> SmallVector<Value> {
+                                           return {b.fadd(old[0], squaresOf(segment))};
+                                         });
+  Value all = b.warpFold(Fold::Sum, squares[0]);
+  Value smallest = b.extendTo(b.load(extrema, b.i64(0), f32), f64);
+  Value largest = b.fneg(b.extendTo(b.load(extrema, b.i64(1), f32), f64));
+  storeStatistics(b.argument(3),
+                  gradientStatistics(b, segments, hyper, b.f64(1),
+                                     {b.load(sums, b.i64(0), f64), all, smallest, largest, norms[0], norms[1],
+                                      norms[2], b.load(sums, b.add(count, b.i64(1)), f64)}));
 }
 
 //===-- adamw --------------------------------------------------------------===//
@@ -277,17 +344,23 @@ GpuShape describeFlat(step::KernelOp kernel) {
   Segments segments(kernel, pieceElements(kernel));
   int64_t count = segments.rows.size();
   GpuShape shape;
+  if (kernel.getKind() == "gradient_stats") {
+    GpuPhase statistics;
+    statistics.block[0] = warpSize;
+    shape.phases.push_back(statistics);
+    return shape;
+  }
   GpuPhase pieces;
   pieces.grid[0] = segments.pieces;
   pieces.block[0] = threads;
   shape.phases.push_back(pieces);
-  if (kernel.getKind() == "global_norm") {
+  if (kernel.getKind() == "global_norm" || kernel.getKind() == "gradient_sums") {
     GpuPhase sums, statistics;
     sums.grid[0] = ceilDiv(count, segmentWarps);
     sums.block[0] = segmentWarps * warpSize;
     statistics.block[0] = warpSize;
     shape.phases.append({sums, statistics});
-    shape.workspaceBytes = {segments.pieces * 32, count * 32};
+    shape.workspaceBytes = {segments.pieces * numSums * 8, count * numSums * 8};
   }
   return shape;
 }
@@ -298,10 +371,14 @@ LogicalResult emitFlat(GpuBuilder &b, step::KernelOp kernel, int64_t phase) {
     flat.emitInit();
   else if (kernel.getKind() == "adamw")
     flat.emitUpdate();
+  else if (kernel.getKind() == "gradient_stats")
+    flat.emitStatisticsOfSums();
   else if (phase == 0)
     flat.emitPieceSums();
   else if (phase == 1)
     flat.emitSegmentSums();
+  else if (kernel.getKind() == "gradient_sums")
+    flat.emitSums();
   else
     flat.emitStatistics();
   b.finish();

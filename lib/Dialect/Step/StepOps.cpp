@@ -31,6 +31,8 @@ LogicalResult AllocOp::verify() {
                                        static_cast<int64_t>(getShardOf())))
     return emitOpError() << "(C4): shards of " << type.getNumElements() << " elements on "
                          << (program ? program.getNumRanks() : 1) << " ranks do not cover " << getShardOf();
+  if (getSlot() && getSlot() < getBytes())
+    return emitOpError() << "(C5): a slot of " << getSlot() << " bytes is too small for " << getBytes();
   return success();
 }
 
@@ -109,6 +111,79 @@ LogicalResult GemmOp::verify() {
     return failure();
   if (getCAttr() == getAAttr() || getCAttr() == getBAttr())
     return emitOpError() << "(C2): the result " << getCAttr() << " is also an operand";
+  return success();
+}
+
+LogicalResult CollectiveOp::verify() {
+  size_t parts = getCounts().size();
+  if (!parts || getSends().size() != parts || getReceives().size() != parts)
+    return emitOpError() << "(C1): expects one buffer to send and one to receive for every count, found "
+                         << getSends().size() << " and " << getReceives().size() << " for " << parts;
+  if (!getOffsets().empty() && getOffsets().size() != 2 * parts)
+    return emitOpError() << "(C2): expects " << 2 * parts << " offsets, found " << getOffsets().size();
+  struct Range {
+    StringRef buffer;
+    int64_t begin, end;
+    bool overlaps(const Range &other) const {
+      return buffer == other.buffer && begin < other.end && other.begin < end;
+    }
+  };
+  SmallVector<Range> sends, receives;
+  int64_t ranks = (*this)->getParentOfType<ProgramOp>().getNumRanks();
+  Type element;
+  for (size_t part = 0; part < parts; ++part)
+    for (unsigned receive : {0, 1}) {
+      auto name = cast<FlatSymbolRefAttr>((receive ? getReceives() : getSends())[part]);
+      AllocOp alloc = lookupBuffer(*this, name);
+      if (!alloc)
+        return failure();
+      auto type = dyn_cast<RankedTensorType>(alloc.getType());
+      if (!type || !isa<FloatType>(type.getElementType()) || (element && type.getElementType() != element))
+        return emitOpError() << "(C1): " << name << " is " << alloc.getType() << ", expected a tensor of "
+                             << (element ? element : Type(Float32Type::get(getContext())));
+      element = type.getElementType();
+      int64_t begin = getOffset(part, receive);
+      int64_t end = begin + getElements(part, receive, ranks) * (element.getIntOrFloatBitWidth() / 8);
+      int64_t slot = alloc.getSlot() ? alloc.getSlot() : alloc.getBytes();
+      if (getCounts()[part] < 1 || begin < 0 || end > slot)
+        return emitOpError() << "(C2): bytes " << begin << " to " << end << " of " << name
+                             << ", whose slot has " << slot;
+      (receive ? receives : sends).push_back({name.getValue(), begin, end});
+    }
+  for (size_t i = 0; i < parts; ++i)
+    for (size_t j = 0; j < parts; ++j) {
+      bool inPlace = i == j && getKind() == CollectiveKind::AllReduce && sends[i].begin == receives[i].begin;
+      if ((receives[i].overlaps(sends[j]) && !inPlace) || (i != j && receives[i].overlaps(receives[j])))
+        return emitOpError() << "(C3): writes " << receives[i].buffer << ", which it also "
+                             << (i != j && receives[i].overlaps(receives[j]) ? "writes" : "reads")
+                             << " elsewhere";
+    }
+  unsigned waits = 0;
+  for (Operation *op = (*this)->getNextNode(); op; op = op->getNextNode()) {
+    if (auto other = dyn_cast<CollectiveOp>(op); other && other.getEvent() == getEvent()) {
+      InFlightDiagnostic diag = other.emitOpError() << "(C4): event " << getEvent() << " is in use";
+      diag.attachNote(getLoc()) << "by " << getName();
+      return diag;
+    }
+    if (auto wait = dyn_cast<WaitOp>(op))
+      waits += wait.getEvent() == getEvent();
+  }
+  if (waits != 1)
+    return emitOpError() << "(C4): expects one step.wait for event " << getEvent() << " after it, found "
+                         << waits;
+  return success();
+}
+
+CollectiveOp WaitOp::getCollective() {
+  for (Operation *op = (*this)->getPrevNode(); op; op = op->getPrevNode())
+    if (auto collective = dyn_cast<CollectiveOp>(op); collective && collective.getEvent() == getEvent())
+      return collective;
+  return {};
+}
+
+LogicalResult WaitOp::verify() {
+  if (!getCollective())
+    return emitOpError() << "(C1): no collective before it has event " << getEvent();
   return success();
 }
 

@@ -31,7 +31,7 @@ static bool isLogits(Type type, Type tokens) {
 }
 static bool isStatistics(Type type) {
   return isTensor(type, 1, [](Type element) { return element.isF32(); }) &&
-         cast<RankedTensorType>(type).getDimSize(0) == 9;
+         cast<RankedTensorType>(type).getDimSize(0) == 11;
 }
 
 static LogicalResult verifyFunction(func::FuncOp function, StringRef stage) {
@@ -52,7 +52,7 @@ static LogicalResult verifyFunction(func::FuncOp function, StringRef stage) {
   } else if (name == "update") {
     isRight =
         inputs.size() == 1 && isa<HyperType>(inputs[0]) && results.size() == 1 && isStatistics(results[0]);
-    expected = "(!tx.hyper) -> tensor<9xf32>";
+    expected = "(!tx.hyper) -> tensor<11xf32>";
   } else if (name == "decode") {
     isRight = inputs.size() == 2 && isTokens(inputs[0]) &&
               cast<RankedTensorType>(inputs[0]).getDimSize(1) == 1 && isPosition(inputs[1]) &&

@@ -210,15 +210,12 @@ LogicalResult AccumulateShardsOp::verify() {
   }
   return success();
 }
-LogicalResult ClearGradientsOp::verify() {
-  return verifyParamList(*this, getParams(), Shards::Required);
-}
+LogicalResult ClearGradientsOp::verify() { return verifyParamList(*this, getParams(), Shards::Required); }
 LogicalResult InitOp::verify() { return lookupParam(*this, getParamAttr(), "(C1)"); }
 
 //===-- Embeddings ---------------------------------------------------------===//
 
-static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, Value rowsOfC,
-                                     bool isLookup) {
+static LogicalResult verifyEmbedding(Operation *op, Value tokens, Value table, Value rowsOfC, bool isLookup) {
   auto t = tensor(tokens), w = tensor(table), r = tensor(rowsOfC);
   if (w.getRank() != 2 || r.getRank() != 3 || r.getShape().take_front(2) != t.getShape() ||
       r.getDimSize(2) != w.getDimSize(1) || (isLookup && r.getElementType() != w.getElementType()))
@@ -572,8 +569,8 @@ LogicalResult CrossEntropyVjpOp::verify() {
 static LogicalResult verifyStatistics(Operation *op, ArrayAttr params, Shards shards, Value stats) {
   if (failed(verifyParamList(op, params, shards)))
     return failure();
-  if (tensor(stats).getShape() != ArrayRef<int64_t>{9})
-    return op->emitOpError() << "(C2): statistics must have 9 elements, found " << stats.getType();
+  if (tensor(stats).getShape() != ArrayRef<int64_t>{11})
+    return op->emitOpError() << "(C2): statistics must have 11 elements, found " << stats.getType();
   return success();
 }
 
@@ -581,7 +578,7 @@ static LogicalResult verifyStatistics(Operation *op, ArrayAttr params, Shards sh
 static LogicalResult verifySums(Operation *op, StringRef constraint, ArrayAttr params, Value sums,
                                 Value extrema) {
   auto s = tensor(sums), e = tensor(extrema);
-  int64_t expected = 1 + static_cast<int64_t>(params.size());
+  int64_t expected = 2 + static_cast<int64_t>(params.size());
   if (!s.getElementType().isF64() || s.getShape() != ArrayRef<int64_t>{expected} ||
       !e.getElementType().isF32() || e.getShape() != ArrayRef<int64_t>{2})
     return op->emitOpError() << constraint << ": expects tensor<" << expected

@@ -226,3 +226,123 @@ step.program @p {
   }
   step.alloc @a activation : f32 bytes 4
 }
+
+// -----
+
+// step.alloc (C5)
+step.program @p {
+  // expected-error @+1 {{(C5): a slot of 32 bytes is too small for 64}}
+  step.alloc @a activation : tensor<16xf32> bytes 64 slot 32
+}
+
+// -----
+
+// step.collective (C1)
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<16xf32> bytes 64
+  step.entry @micro {
+    // expected-error @+1 {{(C1): expects one buffer to send and one to receive for every count, found 2 and 1 for 1}}
+    step.collective "c" all_reduce [@a, @a] to [@a] counts [16] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C1): of one type.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<16xf32> bytes 64
+  step.alloc @b grad : tensor<16xbf16> bytes 32
+  step.entry @micro {
+    // expected-error @+1 {{(C1): @b is 'tensor<16xbf16>', expected a tensor of 'f32'}}
+    step.collective "c" all_reduce [@a] to [@b] counts [16] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C2): a reduce-scatter reads the shards of all ranks.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<100xf32> bytes 400
+  step.alloc @b grad_shard : tensor<64xf32> bytes 256
+  step.entry @micro {
+    // expected-error @+1 {{(C2): bytes 0 to 512 of @a, whose slot has 400}}
+    step.collective "c" reduce_scatter [@a] to [@b] counts [64] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C2): the number of offsets.
+step.program @p num_ranks 2 {
+  step.alloc @a loss : tensor<2xf32> bytes 8
+  step.entry @micro {
+    // expected-error @+1 {{(C2): expects 4 offsets, found 2}}
+    step.collective "c" all_reduce [@a, @a] to [@a, @a] counts [1, 1] offsets [0, 4] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C3): only an all-reduce is done in place.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<128xf32> bytes 512
+  step.entry @micro {
+    // expected-error @+1 {{(C3): writes a, which it also reads elsewhere}}
+    step.collective "c" all_gather [@a] to [@a] counts [64] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C3): no part writes what another has.
+step.program @p num_ranks 2 {
+  step.alloc @a loss : tensor<2xf32> bytes 8
+  step.entry @micro {
+    // expected-error @+1 {{(C3): writes a, which it also writes elsewhere}}
+    step.collective "c" all_reduce [@a, @a] to [@a, @a] counts [1, 1] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C4): an event belongs to one collective.
+step.program @p num_ranks 2 {
+  step.alloc @a loss : tensor<2xf32> bytes 8
+  step.entry @micro {
+    // expected-note @+1 {{by first}}
+    step.collective "first" all_reduce [@a] to [@a] counts [2] event 0
+    // expected-error @+1 {{(C4): event 0 is in use}}
+    step.collective "second" all_reduce [@a] to [@a] counts [2] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C4): somebody waits for it.
+step.program @p num_ranks 2 {
+  step.alloc @a loss : tensor<2xf32> bytes 8
+  step.entry @micro {
+    // expected-error @+1 {{(C4): expects one step.wait for event 3 after it, found 0}}
+    step.collective "c" all_reduce [@a] to [@a] counts [2] event 3
+  }
+}
+
+// -----
+
+// step.wait (C1)
+step.program @p num_ranks 2 {
+  step.alloc @a loss : tensor<2xf32> bytes 8
+  step.entry @micro {
+    // expected-error @+1 {{(C1): no collective before it has event 1}}
+    step.wait 1
+    step.collective "c" all_reduce [@a] to [@a] counts [2] event 0
+    step.wait 0
+  }
+}

@@ -69,3 +69,28 @@ step.program @gpu {
   // CHECK: step.image "sm_90a" cubin "\7FELF" ptx ".version"
   step.image "sm_90a" cubin "\7FELF" ptx ".version"
 }
+
+// CHECK: step.program @ranks num_ranks 2 zero_level 1 {
+step.program @ranks num_ranks 2 zero_level 1 {
+  // CHECK-NEXT: step.alloc @w param : tensor<64xf32> bytes 256 shard_of 100
+  step.alloc @w param : tensor<64xf32> bytes 256 shard_of 100
+  // CHECK-NEXT: step.alloc @w.grad grad : tensor<100xf32> bytes 400 slot 512
+  step.alloc @w.grad grad : tensor<100xf32> bytes 400 slot 512
+  step.alloc @w.grad_shard grad_shard : tensor<64xf32> bytes 256 shard_of 100
+  step.alloc @w.compute compute : tensor<100xf32> bytes 400 slot 512
+  step.alloc @loss loss : tensor<2xf32> bytes 8
+  // CHECK: step.kernel @adamw "adamw" segments [0, 64, 1, 2, 0] wholes [100] {
+  step.kernel @adamw "adamw" segments [0, 64, 1, 2, 0] wholes [100] {
+  }
+  step.entry @micro {
+    // CHECK: step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+    step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+    // CHECK-NEXT: step.wait 0
+    step.wait 0
+    // CHECK-NEXT: step.collective "loss" all_reduce by max [@loss] to [@loss] counts [1] offsets [4, 4] event 1
+    step.collective "loss" all_reduce by max [@loss] to [@loss] counts [1] offsets [4, 4] event 1
+    step.collective "weights" all_gather [@w] to [@w.compute] counts [64] event 2
+    step.wait 1
+    step.wait 2
+  }
+}

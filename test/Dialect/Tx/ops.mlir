@@ -24,21 +24,21 @@ func.func @state(%hyper: !tx.hyper) {
   tx.assign @b moment2, %m : tensor<4xf32>
   // CHECK-NEXT: tx.accumulate @b, %{{.*}} : tensor<4xf32>
   tx.accumulate @b, %g : tensor<4xf32>
-  // CHECK-NEXT: tx.global_norm [@wte.weight, @b], %{{.*}} : tensor<9xf32>
-  %stats = tx.global_norm [@"wte.weight", @b], %hyper : tensor<9xf32>
-  // CHECK-NEXT: tx.adamw [@wte.weight, @b], %{{.*}}, %{{.*}} : tensor<9xf32>
-  tx.adamw [@"wte.weight", @b], %stats, %hyper : tensor<9xf32>
+  // CHECK-NEXT: tx.global_norm [@wte.weight, @b], %{{.*}} : tensor<11xf32>
+  %stats = tx.global_norm [@"wte.weight", @b], %hyper : tensor<11xf32>
+  // CHECK-NEXT: tx.adamw [@wte.weight, @b], %{{.*}}, %{{.*}} : tensor<11xf32>
+  tx.adamw [@"wte.weight", @b], %stats, %hyper : tensor<11xf32>
   return
 }
 
 // Programs in bf16 keep a copy of weights in it; gains, biases and gradients of
 // weights are f32.
 // CHECK-LABEL: func.func @compute(%{{.*}}: !tx.hyper
-func.func @compute(%hyper: !tx.hyper, %stats: tensor<9xf32>, %x: tensor<2x4xbf16>) {
+func.func @compute(%hyper: !tx.hyper, %stats: tensor<11xf32>, %x: tensor<2x4xbf16>) {
   // CHECK-NEXT: tx.init @wte.weight, %{{.*}} compute
   tx.init @"wte.weight", %hyper compute
-  // CHECK-NEXT: tx.adamw [@wte.weight], %{{.*}}, %{{.*}} compute : tensor<9xf32>
-  tx.adamw [@"wte.weight"], %stats, %hyper compute : tensor<9xf32>
+  // CHECK-NEXT: tx.adamw [@wte.weight], %{{.*}}, %{{.*}} compute : tensor<11xf32>
+  tx.adamw [@"wte.weight"], %stats, %hyper compute : tensor<11xf32>
   // CHECK-NEXT: tx.read @wte.weight compute : tensor<5x4xbf16>
   %w = tx.read @"wte.weight" compute : tensor<5x4xbf16>
   // CHECK-NEXT: tx.read @b value : tensor<4xf32>
@@ -261,14 +261,14 @@ func.func @shards(%g: tensor<30x10xf32>, %hyper: !tx.hyper) {
   tx.accumulate_shards [@shared], (%s) : tensor<192xf32>
   // CHECK-NEXT: tx.clear_gradients [@shared]
   tx.clear_gradients [@shared]
-  // CHECK-NEXT: tx.gradient_sums [@shared, @b], %{{.*}} : tensor<3xf64>, tensor<2xf32>
-  %sums, %extrema = tx.gradient_sums [@shared, @b], %hyper : tensor<3xf64>, tensor<2xf32>
-  // CHECK-NEXT: tx.all_reduce sum "statistics"(%{{.*}}) : (tensor<3xf64>) -> tensor<3xf64>
-  %all = tx.all_reduce sum "statistics" (%sums) : (tensor<3xf64>) -> tensor<3xf64>
+  // CHECK-NEXT: tx.gradient_sums [@shared, @b], %{{.*}} : tensor<4xf64>, tensor<2xf32>
+  %sums, %extrema = tx.gradient_sums [@shared, @b], %hyper : tensor<4xf64>, tensor<2xf32>
+  // CHECK-NEXT: tx.all_reduce sum "statistics"(%{{.*}}) : (tensor<4xf64>) -> tensor<4xf64>
+  %all = tx.all_reduce sum "statistics" (%sums) : (tensor<4xf64>) -> tensor<4xf64>
   // CHECK-NEXT: tx.all_reduce min "extrema"(%{{.*}}) : (tensor<2xf32>) -> tensor<2xf32>
   %least = tx.all_reduce min "extrema" (%extrema) : (tensor<2xf32>) -> tensor<2xf32>
-  // CHECK-NEXT: tx.gradient_stats [@shared, @b], %{{.*}}, %{{.*}}, %{{.*}} : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
-  %stats = tx.gradient_stats [@shared, @b], %all, %least, %hyper : tensor<3xf64>, tensor<2xf32> -> tensor<9xf32>
+  // CHECK-NEXT: tx.gradient_stats [@shared, @b], %{{.*}}, %{{.*}}, %{{.*}} : tensor<4xf64>, tensor<2xf32> -> tensor<11xf32>
+  %stats = tx.gradient_stats [@shared, @b], %all, %least, %hyper : tensor<4xf64>, tensor<2xf32> -> tensor<11xf32>
   return
 }
 

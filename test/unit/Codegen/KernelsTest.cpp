@@ -5,6 +5,8 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
+#include <memory>
+#include <random>
 
 using namespace txc::test;
 
@@ -244,10 +246,10 @@ void checkGlobalNorm(const FlatArena &arena, const std::string &name, float limi
   KernelCase made;
   made.name = name;
   made.text = arena.kernel("global_norm", "[-1]");
-  made.buffers = {hyperBuffer(hyper), gradient, {CaseBuffer::F32, Bytes(36)}};
+  made.buffers = {hyperBuffer(hyper), gradient, {CaseBuffer::F32, Bytes(44)}};
   made.shares = {-1, -1, -1};
   made.results = {{{norm, clip, sum / n, std::sqrt(squares / n - sum / n * sum / n), least, most,
-                    norms / double(arena.segments.size()), normMost, normLeast},
+                    norms / double(arena.segments.size()), normMost, normLeast, 0, 0},
                    2e-7,
                    /*eachAlone=*/true}};
   checkCase(std::move(made));
@@ -275,8 +277,9 @@ void checkAdamW(const FlatArena &arena, const std::string &name, bool copies) {
   KernelCase made;
   made.name = name;
   made.text = arena.kernel("adamw", copies ? "[2, 3, 4, 5, -1]" : "[2, 3, 4, 5]", copies);
-  made.buffers = {hyperBuffer(h), floats({0, clip, 0, 0, 0, 0, 0, 0, 0}), values, gradients, firstMoments,
-                  secondMoments};
+  made.buffers = {hyperBuffer(h), floats({0, clip, 0, 0, 0, 0, 0, 0, 0, 0, 0}),
+                  values,         gradients,
+                  firstMoments,   secondMoments};
   made.shares = {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5};
   made.arguments = {0, 1, 2, 3, 4, 5};
   for (int i = 2; i < 6; ++i)
@@ -318,6 +321,134 @@ TEST(Flat, ComputeCopies) {
     checkInit(arena, "init, " + name, true);
     checkAdamW(arena, "adamw, " + name, true);
     checkAdamW(leaving(arena), "adamw, some gradients stay, " + name, true);
+  }
+}
+
+// What is not finite is counted to the element, wherever it is; who asks for it
+// has the update skipped.
+TEST(Flat, NonFiniteGradients) {
+  for (const std::string &level : runnableLevels())
+    for (uint32_t policy : {0u, 1u}) {
+      KernelRunner norm(three.kernel("global_norm", "[-1]"), level);
+      KernelRunner update(three.kernel("adamw", "[2, 3, 4, 5]"), level);
+      ASSERT_TRUE(norm.ok() && update.ok()) << norm.error << update.error;
+      txc_hyper hyper = testHyper();
+      hyper.skip_nonfinite = policy;
+      Bytes hyperBytes = bytesOf(std::vector<txc_hyper>{hyper});
+      auto random = [](double scale, uint64_t seed) {
+        return valuesOf<float>(three.random(scale, seed).data);
+      };
+      auto w = random(1, 1), g = random(0.1, 2), m = random(0.1, 3), v = random(0, 4);
+      const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+      // Also what is masked, and padding, which does not count.
+      const int64_t places[] = {0, 31, 16383, 16384, 40048, 40049, 40064, 40070, 40080, 40179, 40055};
+      for (size_t i = 0; i < std::size(places); ++i)
+        g[places[i]] = bad[i % 4];
+      auto stats = norm.run({hyperBytes, bytesOf(g), Bytes(44)}, 1, {-1, -1, -1});
+      ASSERT_TRUE(norm.ok()) << norm.error;
+      auto got = valuesOf<float>(stats[2]);
+      EXPECT_EQ(got[9], std::size(places) - 1);
+      EXPECT_EQ(got[10], policy);
+      EXPECT_FALSE(std::isfinite(got[0]));
+      std::vector<Bytes> buffers = {hyperBytes, stats[2], bytesOf(w), bytesOf(g), bytesOf(m), bytesOf(v)};
+      for (int i = 2; i < 6; ++i)
+        buffers.push_back(buffers[i]);
+      auto after = update.run(buffers, 4, {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5});
+      ASSERT_TRUE(update.ok()) << update.error;
+      EXPECT_EQ(valuesOf<float>(after[7])[1], 0.0f);
+      if (policy) {
+        EXPECT_EQ(after[6], buffers[2]);
+        EXPECT_EQ(after[8], buffers[4]);
+        EXPECT_EQ(after[9], buffers[5]);
+      } else {
+        EXPECT_TRUE(std::isnan(valuesOf<float>(after[6])[1]));
+      }
+    }
+}
+
+// Each rank has its part of what one rank has, and no more; padding stays as it is.
+TEST(Flat, ShardsOfAllRanksAreTheWhole) {
+  const int64_t whole = 40050, ranks = 3, part = 13376, small = 100; // 3 * 13376 = 40128
+  const std::string alone = "segments [0, 40050, 1, 2, 0, 40064, 100, 0, 1, 1] ",
+                    shard = "segments [0, 13376, 1, 2, 0, 13376, 100, 0, 1, 1] wholes [40050, 0] ";
+  for (const std::string &level : runnableLevels()) {
+    auto kernel = [&](const char *kind, const char *inplace, const std::string &text, const char *rest = "") {
+      return std::make_unique<KernelRunner>(std::string("step.kernel @k \"") + kind + "\" inplace " +
+                                                inplace + " " + text + rest + " {}",
+                                            level);
+    };
+    auto one = kernel("init", "[1]", alone, "stddevs [2.0e-2, 0.0]");
+    auto many = kernel("init", "[1]", shard, "stddevs [2.0e-2, 0.0]");
+    ASSERT_TRUE(one->ok() && many->ok()) << one->error << many->error;
+    txc_hyper hyper = testHyper();
+    hyper.num_ranks = ranks;
+    auto hyperOf = [&](int64_t rank) {
+      hyper.rank = rank;
+      return bytesOf(std::vector<txc_hyper>{hyper});
+    };
+    std::vector<float> grad(40064 + small), expected;
+    std::mt19937 generator(7);
+    for (float &value : grad)
+      value = std::normal_distribution<float>(0, 0.5)(generator);
+    Bytes poison(4 * (40064 + small), 0x5a);
+    expected = valuesOf<float>(one->run({hyperOf(0), poison, poison}, 1, {-1, -1, 1})[2]);
+    auto norm = kernel("global_norm", "[-1]", alone);
+    auto wanted = valuesOf<float>(norm->run({hyperOf(0), bytesOf(grad), Bytes(44)}, 1, {-1, -1, -1})[2]);
+    auto sumsOf = kernel("gradient_sums", "[-1, -1]", shard),
+         statsOf = kernel("gradient_stats", "[-1]", shard);
+    ASSERT_TRUE(norm->ok() && sumsOf->ok() && statsOf->ok())
+        << norm->error << sumsOf->error << statsOf->error;
+    std::vector<double> sums(4, 0);
+    std::vector<float> extrema(2, INFINITY);
+    Bytes local(4 * (part + small), 0x5a);
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      auto got = valuesOf<float>(many->run({hyperOf(rank), local, local}, 1, {-1, -1, 1})[2]);
+      std::vector<float> mine(part + small, NAN); // padding counts nowhere
+      for (int64_t e = 0; e < part; ++e)
+        if (int64_t at = rank * part + e; at < whole) {
+          ASSERT_EQ(got[e], expected[at]) << rank << ' ' << e;
+          mine[e] = grad[at];
+        } else {
+          ASSERT_EQ(got[e], valuesOf<float>(local)[0]);
+        }
+      for (int64_t e = 0; e < small; ++e) {
+        ASSERT_EQ(got[part + e], 1.0f);
+        mine[part + e] = grad[40064 + e];
+      }
+      auto out = sumsOf->run({hyperOf(rank), bytesOf(mine), Bytes(32), Bytes(8)}, 2, {-1, -1, -1, -1});
+      ASSERT_TRUE(sumsOf->ok()) << sumsOf->error;
+      for (int i = 0; i < 4; ++i)
+        sums[i] += valuesOf<double>(out[2])[i];
+      for (int i = 0; i < 2; ++i)
+        extrema[i] = std::min(extrema[i], valuesOf<float>(out[3])[i]);
+    }
+    auto stats = valuesOf<float>(
+        statsOf->run({hyperOf(1), bytesOf(sums), bytesOf(extrema), Bytes(44)}, 1, {-1, -1, -1, -1})[3]);
+    for (int i = 0; i < 11; ++i)
+      EXPECT_NEAR(stats[i], wanted[i], 2e-7 * std::fabs(wanted[i])) << i;
+    EXPECT_EQ(stats[9], 0);
+
+    // An update of shards is the update of those elements.
+    std::vector<float> zeros(40064 + small, 0);
+    auto whole1 = kernel("adamw", "[2, 3, 4, 5]", alone), shard1 = kernel("adamw", "[2, 3, 4, 5]", shard);
+    ASSERT_TRUE(whole1->ok() && shard1->ok()) << whole1->error << shard1->error;
+    auto update = [&](KernelRunner &runner, int64_t rank, std::vector<float> values, std::vector<float> g) {
+      std::vector<float> moments(values.size(), 0);
+      std::vector<Bytes> buffers = {hyperOf(rank), bytesOf(wanted),  bytesOf(values),
+                                    bytesOf(g),    bytesOf(moments), bytesOf(moments)};
+      for (int i = 2; i < 6; ++i)
+        buffers.push_back(buffers[i]);
+      return valuesOf<float>(runner.run(buffers, 4, {-1, -1, -1, -1, -1, -1, 2, 3, 4, 5})[6]);
+    };
+    auto updated = update(*whole1, 0, grad, grad);
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      std::vector<float> mine(part + small, 0);
+      for (int64_t e = 0; e < part && rank * part + e < whole; ++e)
+        mine[e] = grad[rank * part + e];
+      auto got = update(*shard1, rank, mine, mine);
+      for (int64_t e = 0; e < part; ++e)
+        ASSERT_EQ(got[e], rank * part + e < whole ? updated[rank * part + e] : 0.0f) << rank << ' ' << e;
+    }
   }
 }
 

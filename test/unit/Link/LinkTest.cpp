@@ -94,6 +94,29 @@ module @small attributes {tx.config = "{\22model\22:{\22vocab_size\22:11},\22tra
 }
 )";
 
+constexpr const char *ranksText = R"(
+module @ranks {
+  tx.param @w.weight : tensor<10x10xf32> init = normal(2.0e-2) site = 0 decay
+  step.program @ranks arena_bytes 4096 lower_bound 1024 num_ranks 2 zero_level 1 {
+    step.alloc @w.weight param : tensor<64xf32> bytes 256 shard_of 100 offset 0
+    step.alloc @w.grad grad : tensor<100xf32> bytes 400 slot 512 offset 256
+    step.alloc @w.grad_shard grad_shard : tensor<64xf32> bytes 256 shard_of 100 offset 768
+    step.alloc @loss loss : tensor<2xf32> bytes 8 offset 1024
+    step.kernel @twice "row_wise" blocks [7] {
+    }
+    step.kernel @clear "row_wise" blocks [2, 5] {
+    }
+    step.entry @micro {
+      step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+      step.collective "loss" all_reduce by max [@loss, @loss] to [@loss, @loss] counts [1, 1] offsets [0, 0, 4, 4] event 2
+      step.wait 2
+      step.wait 0
+    }
+    OBJECT
+  }
+}
+)";
+
 std::string compile(const char *text) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
@@ -139,16 +162,18 @@ protected:
     sys::fs::remove_directories(folder);
   }
 
+  static std::string quoted(llvm::StringRef object) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    os << "step.object \"x86-64-v3\" \"";
+    for (unsigned char byte : object)
+      os << '\\' << llvm::format_hex_no_prefix(byte, 2, /*Upper=*/true);
+    os << '"';
+    return text;
+  }
   OwningOpRef<ModuleOp> parse(llvm::StringRef object) {
-    std::string text = programText, word = "OBJECT", quoted;
-    if (!object.empty()) {
-      llvm::raw_string_ostream os(quoted);
-      os << "step.object \"x86-64-v3\" \"";
-      for (unsigned char byte : object)
-        os << '\\' << llvm::format_hex_no_prefix(byte, 2, /*Upper=*/true);
-      os << '"';
-    }
-    text.replace(text.find(word), word.size(), quoted);
+    std::string text = programText, word = "OBJECT";
+    text.replace(text.find(word), word.size(), object.empty() ? "" : quoted(object));
     return parseSourceString<ModuleOp>(text, &context);
   }
   std::string linked() {
@@ -175,9 +200,11 @@ struct NotingDevice {
   std::vector<const txc_gemm_t *> gemms;
   std::vector<const txc_launch_t *> launches;
   const txc_fill_t *fill = nullptr;
+  std::vector<const txc_collective_t *> collectives;
+  std::vector<uint32_t> waits; ///< events
   int failAt = -1;
   txc_device_t table{
-      sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this, launch, gemm, doFill, nullptr, nullptr};
+      sizeof(txc_device_t), TXC_STEP_ABI_VERSION, this, launch, gemm, doFill, collective, wait};
 
   int32_t note(const char *name) {
     seen.push_back(name);
@@ -196,6 +223,14 @@ struct NotingDevice {
   }
   static int32_t doFill(void *self, char *arena, const txc_fill_t *command) {
     static_cast<NotingDevice *>(self)->fill = command;
+    return static_cast<NotingDevice *>(self)->note(command->name);
+  }
+  static int32_t collective(void *self, char *arena, const txc_collective_t *command) {
+    static_cast<NotingDevice *>(self)->collectives.push_back(command);
+    return static_cast<NotingDevice *>(self)->note(command->name);
+  }
+  static int32_t wait(void *self, char *arena, const txc_wait_t *command) {
+    static_cast<NotingDevice *>(self)->waits.push_back(command->event);
     return static_cast<NotingDevice *>(self)->note(command->name);
   }
 };
@@ -279,6 +314,42 @@ TEST_F(Link, TablesAndEntriesSayWhatTheProgramSays) {
   failing.failAt = 2;
   EXPECT_EQ(micro.run(&failing.table, reinterpret_cast<char *>(arena)), 42);
   EXPECT_EQ(failing.seen.size(), 3u);
+  dlclose(library);
+}
+
+TEST_F(Link, Collectives) {
+  std::string text = ranksText;
+  module =
+      parseSourceString<ModuleOp>(text.replace(text.find("OBJECT"), 6, quoted(compile(kernels))), &context);
+  ASSERT_TRUE(module) << errors;
+  void *library = dlopen(write(linked()).c_str(), RTLD_NOW | RTLD_LOCAL);
+  ASSERT_TRUE(library) << dlerror();
+  auto query = reinterpret_cast<txc_step_query_fn>(dlsym(library, TXC_QUERY_SYMBOL));
+  const txc_step_t *step = query(TXC_STEP_ABI_VERSION);
+  ASSERT_TRUE(step);
+  EXPECT_EQ(step->num_ranks, 2u);
+  EXPECT_EQ(step->zero_level, 1u);
+  EXPECT_EQ(step->num_events, 3u);
+  EXPECT_EQ(step->buffers[0].full_elements, 100u);
+  EXPECT_EQ(step->buffers[1].full_elements, 0u);
+  EXPECT_EQ(step->buffers[1].bytes, 400u); // without the padding of its slot
+  NotingDevice device;
+  EXPECT_EQ(step->entries[0].run(&device.table, nullptr), 0);
+  EXPECT_EQ(device.seen, (std::vector<std::string>{"gradients", "loss", "loss", "gradients"}));
+  EXPECT_EQ(device.waits, (std::vector<uint32_t>{2, 0}));
+  ASSERT_EQ(device.collectives.size(), 2u);
+  const txc_collective_t &gradients = *device.collectives[0], &loss = *device.collectives[1];
+  EXPECT_EQ(gradients.kind, uint32_t(TXC_COLLECTIVE_REDUCE_SCATTER));
+  EXPECT_EQ(gradients.dtype, uint32_t(TXC_DTYPE_F32));
+  EXPECT_EQ(gradients.event, 0u);
+  ASSERT_EQ(gradients.num_parts, 1u);
+  EXPECT_EQ(std::make_tuple(gradients.parts[0].send, gradients.parts[0].receive, gradients.parts[0].count),
+            std::make_tuple(256u, 768u, 64u));
+  EXPECT_EQ(loss.kind, uint32_t(TXC_COLLECTIVE_ALL_REDUCE));
+  EXPECT_EQ(loss.op, uint32_t(TXC_REDUCE_MAX));
+  ASSERT_EQ(loss.num_parts, 2u);
+  EXPECT_EQ(std::make_tuple(loss.parts[1].send, loss.parts[1].receive, loss.parts[1].count),
+            std::make_tuple(1028u, 1028u, 1u));
   dlclose(library);
 }
 

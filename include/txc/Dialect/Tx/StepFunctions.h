@@ -3,7 +3,7 @@
 // From autodiff to fuse a module is one whole step:
 //   @init(%hyper)
 //   @micro(%tokens, %targets, %hyper) -> (loss, count)
-//   @update(%hyper) -> tensor<9xf32>
+//   @update(%hyper) -> tensor<11xf32>
 //   @eval(%tokens, %targets, %hyper) -> (loss, count)
 // and, in a step that can also generate text,
 //   @decode(%tokens, %position) -> logits
