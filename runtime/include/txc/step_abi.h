@@ -42,7 +42,7 @@
 extern "C" {
 #endif
 
-#define TXC_STEP_ABI_VERSION 3u
+#define TXC_STEP_ABI_VERSION 4u
 #define TXC_QUERY_SYMBOL "txc_step_query"
 #define TXC_ARENA_ALIGNMENT 4096u
 /* Every buffer starts on a multiple of this many bytes. */

@@ -221,7 +221,7 @@ void Pair::compareStatistics(ArrayRef<Datum> results, const std::string &when) {
   ASSERT_EQ(results.size(), 1u);
   const Tensor &expected = tensorOf(results[0]);
   std::vector<float> found = read(step.buffer(TXC_BUFFER_STATS, "update"));
-  ASSERT_EQ(expected.size(), 9);
+  ASSERT_EQ(expected.size(), 11);
   differences.compare("gradient norm", when, found[0], expected[0], expected[0], 1e-5);
   differences.compare("clip scale", when, found[1], expected[1], expected[1], 1e-5);
   double deviation = expected[3];
@@ -232,6 +232,9 @@ void Pair::compareStatistics(ArrayRef<Datum> results, const std::string &when) {
                         std::max(deviation, std::fabs(expected[2 + i])), 3e-5);
   for (int i = 6; i < 9; ++i)
     differences.compare("tensor norms", when, found[i], expected[i], expected[0], 1e-5);
+  // Elements that are not finite, and whether the update is skipped.
+  EXPECT_EQ(found[9], expected[9]) << when;
+  EXPECT_EQ(found[10], expected[10]) << when;
 }
 
 void Pair::compareDecode() {
