@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
@@ -43,6 +44,34 @@ static bool writeAll(int fd, std::string_view text, uint64_t offset) {
     offset += static_cast<uint64_t>(put);
   }
   return true;
+}
+
+static bool copyBytes(int from, uint64_t begin, uint64_t end, int to, uint64_t offset) {
+  std::string piece;
+  while (begin < end) {
+    piece.resize(std::min<uint64_t>(end - begin, 1 << 20));
+    ssize_t got = ::pread(from, piece.data(), piece.size(), static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR)
+      continue;
+    piece.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    if (piece.empty() || !writeAll(to, piece, offset))
+      return false;
+    begin += piece.size();
+    offset += piece.size();
+  }
+  return true;
+}
+
+// Whether anybody else has the file open: then it cannot be leased. Where files
+// cannot be leased at all, nobody is taken to have.
+static bool isReadByOthers(int fd) {
+  // A reader who opens it within the lease has the kernel send this signal, which
+  // is ignored unless a program asks for it; SIGIO would end the process.
+  ::fcntl(fd, F_SETSIG, SIGURG);
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0)
+    return errno == EAGAIN;
+  ::fcntl(fd, F_SETLEASE, F_UNLCK);
+  return false;
 }
 
 // The document up to its first iteration. Objects of objects are broken into
@@ -164,6 +193,9 @@ Status RunLog::commit(const std::string &text) {
     return {};
   visible_.pending += text;
   hidden_.pending += text;
+  if (exchange_ && isReadByOthers(hidden_.fd))
+    if (Status status = replaceHidden(); !status.ok())
+      return status;
   Copy &target = exchange_ ? hidden_ : visible_;
   std::string update = target.pending + closingPart();
   if (!writeAll(target.fd, update, target.bodyEnd) ||
@@ -181,6 +213,16 @@ Status RunLog::commit(const std::string &text) {
     return commit("");
   }
   std::swap(visible_, hidden_);
+  return {};
+}
+
+Status RunLog::replaceHidden() {
+  ::close(hidden_.fd);
+  ::unlink(hiddenPath_.c_str());
+  hidden_ = visible_;
+  hidden_.fd = ::open(hiddenPath_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (hidden_.fd < 0 || !copyBytes(visible_.fd, 0, visible_.bodyEnd, hidden_.fd, 0))
+    return failure("cannot write the log");
   return {};
 }
 
@@ -233,15 +275,9 @@ Status RunLog::rewrite() {
   int fd = ::open(hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0)
     return failure("cannot write the log");
-  bool written = writeAll(fd, opening, 0);
-  uint64_t to = opening.size();
-  std::string piece;
-  for (uint64_t from = headEnd_; written && from < source.bodyEnd; from += piece.size(), to += piece.size()) {
-    piece.resize(std::min<uint64_t>(source.bodyEnd - from, 1 << 20));
-    ssize_t got = ::pread(source.fd, piece.data(), piece.size(), static_cast<off_t>(from));
-    piece.resize(got > 0 ? static_cast<size_t>(got) : 0);
-    written = !piece.empty() && writeAll(fd, piece, to);
-  }
+  const uint64_t to = opening.size() + source.bodyEnd - headEnd_;
+  bool written =
+      writeAll(fd, opening, 0) && copyBytes(source.fd, headEnd_, source.bodyEnd, fd, opening.size());
   // What the visible copy lacks follows what it has.
   const std::string rest = source.pending + closingPart();
   written = written && writeAll(fd, rest, to) && ::rename(hiddenPath_.c_str(), path_.c_str()) == 0;

@@ -13,7 +13,9 @@
 // the closing part of the document, which follows anew. Then the two files
 // exchange names, which the kernel does atomically (renameat2 with
 // RENAME_EXCHANGE). So the visible file is never written to, and a record
-// costs its own length, not that of the document.
+// costs its own length, not that of the document. A hidden copy that somebody
+// opened while it was visible, and still reads, is left to them: a new one takes
+// its place.
 //
 // Only the end changes what stands before the records: then the document is
 // written anew and takes the place of the visible one by one rename.
@@ -72,6 +74,8 @@ private:
   };
   RunLog() = default;
   Status commit(const std::string &text);
+  // Makes another hidden copy, for somebody reads this one.
+  Status replaceHidden();
   // Writes the document anew with the head as it is now, and replaces it.
   Status rewrite();
   Status appendLine(const char *event, const nlohmann::ordered_json &record);

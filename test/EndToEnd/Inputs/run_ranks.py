@@ -162,7 +162,7 @@ class World:
         self.library = c.CDLL(path)
         query = self.library.txc_step_query
         query.restype = c.POINTER(Step)
-        self.step = query(3).contents
+        self.step = query(4).contents
         self.buffers = self.step.buffers[:self.step.num_buffers]
         self.entries = {e.name.decode(): e for e in self.step.entries[:self.step.num_entries]}
         self.barrier = threading.Barrier(self.step.num_ranks)

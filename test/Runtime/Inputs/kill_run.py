@@ -1,5 +1,6 @@
 """kill_run.py LOGS COMMAND...: starts the run again and again, kills it with
 SIGKILL at some instant, and reads what it left behind."""
+import atexit
 import glob
 import json
 import os
@@ -12,6 +13,7 @@ records = 0
 for round in range(6):
     out = f"{folder}/{round}"
     run = subprocess.Popen([*command, "--out_dir=" + out])
+    atexit.register(run.kill)  # it would outlive a check that fails
     # The first rounds are killed as soon as there is a log, the others later.
     while not glob.glob(out + "/run_*.json") or (round > 2 and not any('"iteration"' in open(path).read()
                                                                       for path in glob.glob(out + "/run_*.jsonl"))):

@@ -72,6 +72,28 @@ TEST(RunLog, CompleteAfterEveryRecord) {
   EXPECT_EQ(count, 1u + 50 + 5 + 1);
 }
 
+TEST(RunLog, NotAlteredUnderReaders) {
+  TempFolder folder;
+  auto log = RunLog::create(folder.path(), 0, Json::object({{"config", nullptr}}));
+  ASSERT_TRUE(log.ok()) << log.status().message();
+  // Readers that open it after some records and read it after all.
+  std::vector<std::ifstream> readers;
+  for (int64_t i = 0; i < 40; ++i) {
+    ASSERT_TRUE((*log)->addIteration(record(i)).ok());
+    if (i % 3 == 0)
+      readers.emplace_back((*log)->path()).rdbuf()->pubsetbuf(nullptr, 0);
+  }
+  for (size_t i = 0; i < readers.size(); ++i) {
+    Json document = Json::parse(readers[i], nullptr, false);
+    ASSERT_TRUE(document.is_object()) << i;
+    EXPECT_EQ(document["training_iterations"].size(), 3 * i + 1);
+  }
+  ASSERT_TRUE((*log)->finish({{"exit_code", 0}}).ok());
+  EXPECT_EQ(parse((*log)->path())["training_iterations"].size(), 40u);
+  log->reset();
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
+}
+
 TEST(RunLog, SameSecondGetsAnotherName) {
   TempFolder folder;
   auto first = RunLog::create(folder.path(), 1000, Json::object({{"config", nullptr}}));
