@@ -489,6 +489,8 @@ Status Control::connect() {
   // Rank 0's server says who is missing a little before this ends.
   const bool known = changed_.wait_for(lock, std::chrono::duration<double>(timeout_ + 5),
                                        [&] { return joined_ || failed_; });
+  if (joined_) // what failed since then shows in what is done next
+    return {};
   if (failed_)
     return {Code::Device, failure_};
   if (!known)
