@@ -36,6 +36,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/SetVector.h"
 
 #include <queue>
@@ -108,9 +110,9 @@ public:
         writer[key] = i;
       });
     }
-    for (unsigned i = 0; i < n; ++i)
-      for (unsigned j : before[i])
-        assert(j < i && "straight-line code");
+    assert(llvm::all_of(llvm::seq(0u, n), [&](unsigned i) {
+             return llvm::all_of(before[i], [i](unsigned j) { return j < i; });
+           }) && "straight-line code");
   }
 
   unsigned size() const { return ops.size(); }

@@ -181,6 +181,8 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
     words.push_back(self);
     words.insert(words.end(), arguments.begin(), arguments.end());
     shared.insert(shared.end(), {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"});
+    if (!::isatty(STDOUT_FILENO)) // mpirun gives ranks a terminal all the same
+      shared.push_back("TERM=dumb");
     children.push_back(start(words, shared));
   }
 

@@ -10,6 +10,10 @@ namespace txc {
 Terminal detectTerminal(int fd) {
   Terminal terminal;
   const char *type = std::getenv("TERM"), *noColor = std::getenv("NO_COLOR");
+  // mpirun gives ranks a terminal wherever its own output goes. Only `txrun --nproc`
+  // knows the latter, and says it by TERM=dumb.
+  if (std::getenv("OMPI_COMM_WORLD_RANK") && !std::getenv("TXC_SUPERVISED"))
+    return terminal;
   if (!::isatty(fd) || !type || !*type || std::string(type) == "dumb")
     return terminal;
   terminal.inPlace = true;

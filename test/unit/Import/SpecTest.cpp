@@ -198,8 +198,9 @@ TEST(Options, EveryRunTimeKeyNamesTxrun) {
     std::string remedy = "give --" + option.key.str() + "=1 to txrun";
     EXPECT_EQ(loaded.errors.find(remedy) != std::string::npos, option.tool == Tool::Run)
         << option.key.str() << ": " << loaded.errors;
-    if (option.tool == Tool::Run)
+    if (option.tool == Tool::Run) {
       EXPECT_EQ(loaded.status, LoadStatus::BadUsage) << option.key.str();
+    }
   }
 }
 
