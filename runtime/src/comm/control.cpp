@@ -23,6 +23,9 @@ using Json = nlohmann::ordered_json;
 
 // First word of a connection, so that a stranger's is told from a rank's.
 static constexpr const char *kGreeting = "txc-ranks-1";
+// What one who has not greeted may send.
+static constexpr size_t kLongestGreeting = 64 << 10;
+// Of one rank; rank 0 answers with those of all.
 static constexpr size_t kLongestLine = 4 << 20;
 
 double Control::now() {
@@ -35,6 +38,28 @@ static double seconds() {
 
 static std::string dump(const Json &value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// Fields of what came over the network, whatever that is: a field that is missing
+// or of another type is `otherwise`. The library's own value() throws.
+static int64_t numberIn(const Json &object, const char *key, int64_t otherwise = 0) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_integer() ? found->get<int64_t>() : otherwise;
+}
+
+static double secondsIn(const Json &object, const char *key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+static std::string textIn(const Json &object, const char *key, const char *otherwise = "") {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
+}
+
+static bool flagIn(const Json &object, const char *key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
 }
 
 static bool sendAll(int socket, std::string_view text) {
@@ -139,7 +164,7 @@ private:
   };
   struct Rank {
     std::string host, cpus, collective;
-    int64_t pid = 0, iteration = 0, entered = 0, gathers = 0;
+    int64_t pid = 0, iteration = 0, entered = 0;
     double waiting = 0;
     bool present = false, busy = false, left = false;
     int socket = -1;
@@ -154,6 +179,8 @@ private:
   void lose(Peer &peer);
   void check();
   void fail(const std::string &message);
+  // How long one may say nothing.
+  double lossSeconds() const { return std::min(Control::kHeartbeatLossSeconds, timeout_); }
   void sendTo(Rank &rank, const std::string &line) {
     if (rank.socket >= 0 && !rank.left)
       sendAll(rank.socket, line); // a connection that is lost shows when reading
@@ -231,15 +258,16 @@ void ControlServer::lose(Peer &peer) {
   rank.socket = -1;
   if (!rank.left)
     fail(nameOf(static_cast<size_t>(peer.rank)) + " died" + placeOf(static_cast<size_t>(peer.rank)) +
-         ": its connection closed; its own output says why, or the system ended it (killed, out of memory: see "
+         ": its connection closed; its own output says why, or the system ended it (killed, out of memory: "
+         "see "
          "dmesg)");
 }
 
 void ControlServer::receive(Peer &peer, const Json &message) {
   peer.heard = seconds();
   if (peer.rank < 0) {
-    const int64_t number = message.value("rank", int64_t(-1)), size = message.value("size", int64_t(0));
-    if (message.value("greeting", "") != kGreeting || number < 0) {
+    const int64_t number = numberIn(message, "rank", -1), size = numberIn(message, "size");
+    if (textIn(message, "greeting") != kGreeting || number < 0) {
       lose(peer);
       return;
     }
@@ -249,23 +277,29 @@ void ControlServer::receive(Peer &peer, const Json &message) {
                      "the same number of ranks",
                      static_cast<long long>(number), static_cast<long long>(size), world_.size);
     else if (number >= world_.size || ranks_[static_cast<size_t>(number)].present)
-      wrong = format("rank %lld of %d is there twice (hosts %s and %s); give each process a rank of its own, and "
-                     "each job a MASTER_PORT of its own",
-                     static_cast<long long>(number), world_.size,
-                     number < world_.size ? ranks_[static_cast<size_t>(number)].host.c_str() : "?",
-                     message.value("host", "?").c_str());
+      wrong =
+          format("rank %lld of %d is there twice (hosts %s and %s); give each process a rank of its own, and "
+                 "each job a MASTER_PORT of its own",
+                 static_cast<long long>(number), world_.size,
+                 number < world_.size ? ranks_[static_cast<size_t>(number)].host.c_str() : "?",
+                 textIn(message, "host", "?").c_str());
     if (!wrong.empty()) {
       sendAll(peer.socket, dump({{"failure", wrong}}));
-      fail(wrong);
+      // One that comes to ranks that met is another job's; that these go on is
+      // more than that it hears of its mistake.
+      if (welcomed_)
+        lose(peer);
+      else
+        fail(wrong);
       return;
     }
     peer.rank = static_cast<int>(number);
     Rank &rank = ranks_[static_cast<size_t>(number)];
     rank.present = true;
     rank.socket = peer.socket;
-    rank.host = message.value("host", "");
-    rank.cpus = message.value("cpus", "");
-    rank.pid = message.value("pid", int64_t(0));
+    rank.host = textIn(message, "host");
+    rank.cpus = textIn(message, "cpus");
+    rank.pid = numberIn(message, "pid");
     for (const Rank &other : ranks_)
       if (!other.present)
         return;
@@ -280,18 +314,19 @@ void ControlServer::receive(Peer &peer, const Json &message) {
   Rank &rank = ranks_[number];
   if (message.contains("beat")) {
     const Json &beat = message["beat"];
-    rank.iteration = beat.value("iteration", int64_t(0));
-    rank.collective = beat.value("collective", "");
-    rank.entered = beat.value("entered", int64_t(0));
-    rank.waiting = beat.value("waiting", 0.0);
-    rank.busy = beat.value("busy", false);
+    if (!beat.is_object())
+      return;
+    rank.iteration = numberIn(beat, "iteration");
+    rank.collective = textIn(beat, "collective");
+    rank.entered = numberIn(beat, "entered");
+    rank.waiting = secondsIn(beat, "waiting");
+    rank.busy = flagIn(beat, "busy");
   } else if (message.contains("gather")) {
-    const int64_t turn = message.value("gather", int64_t(0));
-    rank.gathers = turn + 1;
+    const int64_t turn = numberIn(message, "gather");
     auto &[since, texts] = gathers_[turn];
     if (texts.empty())
       since = seconds();
-    texts[number] = message.value("text", "");
+    texts[number] = textIn(message, "text");
     if (texts.size() == ranks_.size()) {
       Json all = Json::array();
       for (const auto &[from, text] : texts)
@@ -300,7 +335,7 @@ void ControlServer::receive(Peer &peer, const Json &message) {
       gathers_.erase(turn);
     }
   } else if (message.contains("failure")) {
-    fail(nameOf(number) + " failed" + placeOf(number) + ": " + message.value("failure", ""));
+    fail(nameOf(number) + " failed" + placeOf(number) + ": " + textIn(message, "failure"));
   } else if (message.contains("leaves")) {
     rank.left = true;
     peer.left = true;
@@ -312,7 +347,8 @@ void ControlServer::check() {
   auto among = [&](const std::vector<size_t> &who) {
     std::string out;
     for (size_t rank : who)
-      out += (out.empty() ? "" : ", ") + (ranks_[rank].present ? nameOf(rank) : "rank " + std::to_string(rank));
+      out +=
+          (out.empty() ? "" : ", ") + (ranks_[rank].present ? nameOf(rank) : "rank " + std::to_string(rank));
     return out;
   };
   if (!welcomed_) {
@@ -323,15 +359,17 @@ void ControlServer::check() {
     if (time - started_ > timeout_)
       fail(format("of %zu ranks these did not come to %s port %d within %g s: ", ranks_.size(),
                   world_.address.c_str(), world_.port, timeout_) +
-           among(missing) + "; see whether they were started, with this MASTER_ADDR and MASTER_PORT, and whether a "
-                            "firewall is between the hosts");
+           among(missing) +
+           "; see whether they were started, with this MASTER_ADDR and MASTER_PORT, and whether a "
+           "firewall is between the hosts");
     return;
   }
-  const double lossLimit = std::min(Control::kHeartbeatLossSeconds, timeout_);
+  const double lossLimit = lossSeconds();
   for (const Peer &peer : peers_)
     if (peer.socket >= 0 && peer.rank >= 0 && !peer.left && time - peer.heard > lossLimit)
       fail(nameOf(static_cast<size_t>(peer.rank)) + " hangs" + placeOf(static_cast<size_t>(peer.rank)) +
-           format(": nothing was heard from it for %g s; it is stopped, or its host or the network is down", lossLimit));
+           format(": nothing was heard from it for %g s; it is stopped, or its host or the network is down",
+                  lossLimit));
   auto anyBusy = [&](const std::vector<size_t> &who) {
     for (size_t rank : who)
       if (ranks_[rank].busy)
@@ -415,9 +453,14 @@ void ControlServer::run() {
         else if (peers_[i].socket >= 0 && peers_[i].rank < 0)
           lose(peers_[i]); // not one of us
       });
-      if (peers_[i].buffer.size() > kLongestLine && peers_[i].socket >= 0)
+      if (peers_[i].socket >= 0 &&
+          peers_[i].buffer.size() > (peers_[i].rank < 0 ? kLongestGreeting : kLongestLine))
         lose(peers_[i]);
     }
+    for (Peer &peer : peers_)
+      if (peer.socket >= 0 && peer.rank < 0 && seconds() - peer.heard > lossSeconds())
+        lose(peer); // came and says nothing
+    std::erase_if(peers_, [](const Peer &peer) { return peer.socket < 0 && peer.rank < 0; });
     if (failedAt_ == 0)
       check();
     if (seconds() - beat_ > Control::kBeatSeconds) {
@@ -466,11 +509,13 @@ Status Control::connect() {
     if (socket_ >= 0)
       break;
     if (now() - start > timeout_)
-      return {Code::Device,
-              format("rank %d of %d cannot reach rank 0 at %s port %d for %g s: %s; see whether rank 0 runs on that "
-                     "host, whether all ranks have its MASTER_ADDR and MASTER_PORT, and whether a firewall is in "
-                     "between",
-                     world_.rank, world_.size, world_.address.c_str(), world_.port, timeout_, std::strerror(error))};
+      return {
+          Code::Device,
+          format(
+              "rank %d of %d cannot reach rank 0 at %s port %d for %g s: %s; see whether rank 0 runs on that "
+              "host, whether all ranks have its MASTER_ADDR and MASTER_PORT, and whether a firewall is in "
+              "between",
+              world_.rank, world_.size, world_.address.c_str(), world_.port, timeout_, std::strerror(error))};
     ::usleep(100000);
   }
   configure(socket_);
@@ -494,13 +539,16 @@ Status Control::connect() {
   if (failed_)
     return {Code::Device, failure_};
   if (!known)
-    return {Code::Device, format("rank %d: %s port %d took the connection and said nothing for %g s; is another "
-                                 "program listening there? Set MASTER_PORT to a free port",
-                                 world_.rank, world_.address.c_str(), world_.port, timeout_)};
+    return {Code::Device,
+            format("rank %d: %s port %d took the connection and said nothing for %g s; is another "
+                   "program listening there? Set MASTER_PORT to a free port",
+                   world_.rank, world_.address.c_str(), world_.port, timeout_)};
   return {};
 }
 
 Control::~Control() {
+  watch({});
+  onFailure({}); // while the thread can still end a process that is stuck in it
   finished_ = true;
   if (socket_ >= 0 && !failed_)
     send("{\"leaves\":0}\n");
@@ -540,7 +588,8 @@ void Control::serve() {
         failedAt = now();
       // The program is stuck where only its end helps.
       if (now() - failedAt > kGraceSeconds) {
-        std::string text = "txrun: error: rank " + std::to_string(world_.rank) + ": " + failure().message() + "\n";
+        std::string text =
+            "txrun: error: rank " + std::to_string(world_.rank) + ": " + failure().message() + "\n";
         (void)!::write(STDERR_FILENO, text.data(), text.size());
         ::_exit(static_cast<int>(Code::Device));
       }
@@ -548,6 +597,10 @@ void Control::serve() {
     if (open && now() - beaten > kBeatSeconds / 2) {
       beaten = now();
       beat();
+      std::lock_guard lock(watching_);
+      if (watch_ && !failed_)
+        if (Status status = watch_(); !status.ok())
+          send(dump({{"failure", status.message()}}));
     }
     pollfd watched[] = {{wake_[0], POLLIN, 0}, {open ? socket_ : -1, POLLIN, 0}};
     ::poll(watched, 2, static_cast<int>(kBeatSeconds * 500));
@@ -558,11 +611,17 @@ void Control::serve() {
         heard = now();
         buffer.append(piece, static_cast<size_t>(got));
         takeLines(buffer, [&](const std::string &line) { receive(line); });
+        if (buffer.size() > kLongestLine * static_cast<size_t>(world_.size))
+          setFailure(
+              format("%s port %d sends what is not a message of rank 0; another program is listening there. "
+                     "Set MASTER_PORT to a free port",
+                     world_.address.c_str(), world_.port));
       } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
         open = false;
         if (!finished_)
-          setFailure(nameOf(0) + " died: its connection closed; its own output says why, or the system ended it "
-                                 "(killed, out of memory: see dmesg)");
+          setFailure(nameOf(0) +
+                     " died: its connection closed; its own output says why, or the system ended it "
+                     "(killed, out of memory: see dmesg)");
       }
     }
     const double limit = std::min(kHeartbeatLossSeconds, timeout_) + 1;
@@ -572,9 +631,10 @@ void Control::serve() {
       joined = joined_;
     }
     if (open && joined && now() - heard > limit)
-      setFailure(nameOf(0) + format(" hangs: nothing was heard from it for %g s; it is stopped, or its host or the "
-                                    "network is down",
-                                    limit));
+      setFailure(nameOf(0) +
+                 format(" hangs: nothing was heard from it for %g s; it is stopped, or its host or the "
+                        "network is down",
+                        limit));
   }
 }
 
@@ -584,36 +644,51 @@ void Control::receive(const std::string &line) {
     return;
   const Json &message = *parsed;
   if (message.contains("failure")) {
-    setFailure(message.value("failure", "a rank failed"));
+    setFailure(textIn(message, "failure", "a rank failed"));
+    return;
+  }
+  const bool welcome = message.contains("welcome");
+  if (!welcome && !message.contains("gathered"))
+    return;
+  static const Json nothing;
+  const auto found = message.find(welcome ? "welcome" : "texts");
+  const Json &items = found == message.end() ? nothing : *found;
+  // What later code finds by rank.
+  if (!items.is_array() || items.size() != static_cast<size_t>(world_.size)) {
+    setFailure(format("%s port %d answered for other than %d ranks; another program is listening there. Set "
+                      "MASTER_PORT to a free port",
+                      world_.address.c_str(), world_.port, world_.size));
     return;
   }
   std::lock_guard lock(mutex_);
-  if (message.contains("welcome")) {
-    for (const Json &place : message["welcome"])
-      places_.push_back({place.value("host", ""), place.value("pid", int64_t(0)), place.value("cpus", "")});
+  if (welcome) {
+    places_.clear();
+    for (const Json &place : items)
+      places_.push_back(place.is_object()
+                            ? RankPlace{textIn(place, "host"), numberIn(place, "pid"), textIn(place, "cpus")}
+                            : RankPlace());
     joined_ = true;
-  } else if (message.contains("gathered")) {
+  } else {
     std::vector<std::string> texts;
-    for (const Json &text : message["texts"])
+    for (const Json &text : items)
       texts.push_back(text.is_string() ? text.get<std::string>() : "");
-    gathered_[message.value("gathered", int64_t(0))] = std::move(texts);
+    gathered_[numberIn(message, "gathered")] = std::move(texts);
   }
   changed_.notify_all();
 }
 
 void Control::setFailure(const std::string &message) {
-  std::function<void()> function;
   {
     std::lock_guard lock(mutex_);
     if (failed_)
       return;
     failure_ = message;
     failed_ = true;
-    std::swap(function, onFailure_);
+    // It may take long or never end: beats go on, and the end of the process.
+    if (onFailure_)
+      failureThread_ = std::thread(std::exchange(onFailure_, {}));
   }
   changed_.notify_all();
-  if (function)
-    function();
 }
 
 Status Control::failure() const {
@@ -622,8 +697,21 @@ Status Control::failure() const {
 }
 
 void Control::onFailure(std::function<void()> function) {
-  std::lock_guard lock(mutex_);
-  onFailure_ = std::move(function);
+  std::thread running;
+  {
+    std::lock_guard lock(mutex_);
+    std::swap(running, failureThread_);
+    if (failed_ && function)
+      failureThread_ = std::thread(std::exchange(function, {}));
+    onFailure_ = std::move(function);
+  }
+  if (running.joinable())
+    running.join();
+}
+
+void Control::watch(std::function<Status()> function) {
+  std::lock_guard lock(watching_);
+  watch_ = std::move(function);
 }
 
 void Control::fail(const Status &status) {
@@ -639,7 +727,8 @@ std::string Control::nameOf(int rank) const {
   if (static_cast<size_t>(rank) >= places_.size())
     return "rank " + std::to_string(rank);
   const RankPlace &place = places_[static_cast<size_t>(rank)];
-  return format("rank %d (host %s, process %lld)", rank, place.host.c_str(), static_cast<long long>(place.pid));
+  return format("rank %d (host %s, process %lld)", rank, place.host.c_str(),
+                static_cast<long long>(place.pid));
 }
 
 int Control::sharers() const {

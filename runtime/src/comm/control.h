@@ -78,8 +78,12 @@ public:
   Status failure() const;
   // Tells all ranks that this one cannot go on; returns what is the first failure.
   void fail(const Status &status);
-  // Called once, by the thread, at a failure.
+  // Called once, on a thread of its own, at a failure, also at one that was before.
+  // Without a function: waits for one that runs.
   void onFailure(std::function<void()> function);
+  // Called with every beat; what it returns is a failure of this rank. Without a
+  // function: waits for one that runs.
+  void watch(std::function<Status()> function);
 
 private:
   Control(World world, double timeout);
@@ -104,12 +108,14 @@ private:
 
   mutable std::mutex mutex_; // of what follows
   std::condition_variable changed_;
-  std::mutex sending_;
+  std::mutex sending_, watching_;
+  std::function<Status()> watch_; // of watching_
   bool joined_ = false;
   int64_t started_ = 0, finishedGathers_ = 0;
   std::map<int64_t, std::vector<std::string>> gathered_;
   std::string failure_;
   std::function<void()> onFailure_;
+  std::thread failureThread_;
 };
 
 } // namespace txc

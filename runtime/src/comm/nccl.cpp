@@ -4,10 +4,12 @@
 #include "device/cuda_driver.h"
 #include "support/text.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <glob.h>
+#include <utility>
 
 namespace txc {
 
@@ -57,21 +59,23 @@ static bool fromHexText(const std::string &text, nccl::UniqueId &id) {
 Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(Control &control) {
   cuda::FoundLibrary library = cuda::openLibrary(libraryPaths());
   if (!library.handle)
-    return Status{Code::Device, "several GPUs need NCCL, which cannot be loaded:\n" + library.tried +
-                                    "\ninstall it (apt install libnccl2, or pip install nvidia-nccl-cu13), or name "
-                                    "the file in TXC_NCCL_LIBRARY"};
+    return Status{Code::Device,
+                  "several GPUs need NCCL, which cannot be loaded:\n" + library.tried +
+                      "\ninstall it (apt install libnccl2, or pip install nvidia-nccl-cu13), or name "
+                      "the file in TXC_NCCL_LIBRARY"};
   std::unique_ptr<NcclCollectives> out(new NcclCollectives(control));
   const char *missing = nullptr;
 #define TXC_LOAD(function, symbol, ...)                                                                      \
-  out->nccl_.function =                                                                                      \
-      reinterpret_cast<decltype(out->nccl_.function)>(::dlsym(library.handle, symbol));                      \
+  out->nccl_.function = reinterpret_cast<decltype(out->nccl_.function)>(::dlsym(library.handle, symbol));    \
   if (!out->nccl_.function && !missing)                                                                      \
     missing = symbol;
   TXC_NCCL_FUNCTIONS(TXC_LOAD)
 #undef TXC_LOAD
   if (missing)
-    return Status{Code::Device, library.path + ": it has no function " + missing + "; install NCCL 2.10 or newer"};
-  out->errorText_ = reinterpret_cast<const char *(*)(nccl::Result)>(::dlsym(library.handle, "ncclGetErrorString"));
+    return Status{Code::Device,
+                  library.path + ": it has no function " + missing + "; install NCCL 2.10 or newer"};
+  out->errorText_ =
+      reinterpret_cast<const char *(*)(nccl::Result)>(::dlsym(library.handle, "ncclGetErrorString"));
   out->lastError_ =
       reinterpret_cast<const char *(*)(nccl::Communicator)>(::dlsym(library.handle, "ncclGetLastError"));
   int version = 0;
@@ -101,18 +105,38 @@ Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(Control &control)
     return control.failed() ? control.failure() : out->error(result, "connecting the ranks");
   out->communicator_ = communicator;
   control.onFailure([raw = out.get()] { raw->abort(); });
+  control.watch([raw = out.get()] { return raw->asyncError(); });
   return out;
 }
 
 NcclCollectives::~NcclCollectives() {
+  control_.watch({});
   control_.onFailure({});
-  if (nccl::Communicator communicator = communicator_.exchange(nullptr))
-    control_.failed() ? nccl_.abort(communicator) : nccl_.destroy(communicator);
+  if (communicator_)
+    control_.failed() ? nccl_.abort(communicator_) : nccl_.destroy(communicator_);
 }
 
 void NcclCollectives::abort() {
-  if (nccl::Communicator communicator = communicator_.exchange(nullptr))
+  nccl::Communicator communicator;
+  {
+    // A call that takes longer waits for other ranks, and abort() is what ends it.
+    std::unique_lock lock(using_, std::chrono::seconds(1));
+    communicator = std::exchange(communicator_, nullptr);
+  }
+  if (communicator)
     nccl_.abort(communicator);
+}
+
+Status NcclCollectives::asyncError() {
+  std::unique_lock lock(using_, std::try_to_lock);
+  if (!lock.owns_lock() || !communicator_)
+    return {};
+  nccl::Result found = nccl::kSuccess;
+  nccl::Result result = nccl_.getAsyncError(communicator_, &found);
+  result = result == nccl::kSuccess ? found : result;
+  return result == nccl::kSuccess || result == nccl::kInProgress
+             ? Status()
+             : error(result, "exchanging data with others");
 }
 
 Status NcclCollectives::error(nccl::Result result, const std::string &doing) const {
@@ -120,11 +144,13 @@ Status NcclCollectives::error(nccl::Result result, const std::string &doing) con
   if (lastError_)
     if (const char *last = lastError_(nullptr); last && *last)
       text += std::string(": ") + last;
-  return {Code::Device, doing + " (" + name_ + "): " + text + "; NCCL_DEBUG=INFO in the environment says more"};
+  return {Code::Device,
+          doing + " (" + name_ + "): " + text + "; NCCL_DEBUG=INFO in the environment says more"};
 }
 
 Status NcclCollectives::run(const txc_collective_t &collective, cuda::Address arena, cuda::Stream stream) {
-  nccl::Communicator communicator = communicator_;
+  std::lock_guard lock(using_);
+  const nccl::Communicator communicator = communicator_;
   if (!communicator)
     return control_.failure();
   int type = -1;

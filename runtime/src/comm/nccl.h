@@ -7,8 +7,8 @@
 #include "support/status.h"
 #include "txc/step_abi.h"
 
-#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace txc {
@@ -31,8 +31,11 @@ public:
 
   // Enqueues a collective on `stream`.
   Status run(const txc_collective_t &collective, cuda::Address arena, cuda::Stream stream);
-  // Lets what other threads wait for on the GPU end, wrongly.
+  // Lets what other threads wait for on the GPU end, wrongly. Any thread may call
+  // it; NCCL returns from it when the graphs with its collectives are gone.
   void abort();
+  // What NCCL found out by itself, of a connection that broke for instance.
+  Status asyncError();
   // "NCCL 2.27.3".
   const std::string &name() const { return name_; }
 
@@ -44,7 +47,8 @@ private:
   nccl::Functions nccl_;
   const char *(*errorText_)(nccl::Result) = nullptr;
   const char *(*lastError_)(nccl::Communicator) = nullptr;
-  std::atomic<nccl::Communicator> communicator_{nullptr};
+  std::timed_mutex using_; // of calls with the communicator, which abort() takes away
+  nccl::Communicator communicator_ = nullptr;
   std::string name_;
 };
 

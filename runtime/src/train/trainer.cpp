@@ -67,9 +67,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   if (!control.ok())
     return control.status();
   // What goes wrong from here on, all ranks must know.
-  auto shared = [&](const Status &status) {
-    if (*control)
-      (*control)->fail(status);
+  auto shared = [ranks = control->get()](const Status &status) {
+    if (ranks && !status.ok())
+      ranks->fail(status);
     return status;
   };
 
@@ -127,10 +127,10 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
     Result<std::unique_ptr<Generator>> generator =
         Generator::create(trainer->step_, *trainer->device_, trainer->dataset_, facts.options);
     if (!generator.ok())
-      return generator.status();
+      return shared(generator.status());
     trainer->generator_ = std::move(*generator);
   }
-  if (Status status = trainer->initialize(); !status.ok())
+  if (Status status = shared(trainer->initialize()); !status.ok())
     return status;
   return trainer;
 }
