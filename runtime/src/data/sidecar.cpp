@@ -117,7 +117,8 @@ static std::optional<SplitInfo> readSplit(const Json *splits, const char *name, 
   split.file = reader.text("file", true);
   split.tokens = reader.number("tokens", true, 0, UINT64_MAX);
   split.sha256 = reader.text("sha256", false);
-  if (split.file.find('/') != std::string::npos || split.file == "." || split.file == "..")
+  if (split.file.find_first_of(std::string_view("/\0", 2)) != std::string::npos || split.file == "." ||
+      split.file == "..")
     reader.wrong("file", "the name of a file in the same folder", split.file);
   return split;
 }

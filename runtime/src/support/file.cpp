@@ -16,7 +16,8 @@ static Status failed(const std::string &path, const char *what) {
 
 // Opens a regular file and tells its size.
 static Result<int> openRegular(const std::string &path, size_t &size) {
-  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK, so that a FIFO does not hang.
+  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
     return failed(path, "cannot open");
   struct stat info;

@@ -235,6 +235,58 @@ TEST(DatasetError, Sidecars) {
   EXPECT_MENTIONS(with(std::string(100000, '[') + std::string(100000, ']')), "nested deeper");
 }
 
+TEST(DatasetError, ASidecarNamesFilesOfItsFolderOnly) {
+  TempFolder outside;
+  outside.writeNumbers("secret.bin", counting(100, 50));
+  Folder folder;
+  const std::string up = "../" + std::filesystem::path(outside.path()).filename().string() + "/secret.bin";
+  for (const std::string &name : {up, outside.file("secret.bin"), std::string(".."), std::string("."),
+                                  std::string("./train.bin"), std::string("train.bin\\u0000x")}) {
+    folder.write("meta.json", R"({"dtype": "uint16", "vocab_size": 50, "splits": {"train": {"file": ")" +
+                                  name + R"(", "tokens": 100}, "val": {"file": "val.bin", "tokens": 20}}})");
+    EXPECT_MENTIONS(openError(folder),
+                    "splits.train: `file`: expected the name of a file in the same folder");
+  }
+}
+
+TEST(DatasetError, CountsThatOverflow) {
+  auto withTokens = [](const std::string &tokens) {
+    return openError(Folder(R"({"dtype": "uint16", "vocab_size": 50, "splits": {"train": {"file": "train.bin",
+      "tokens": )" + tokens +
+                            R"(}, "val": {"file": "val.bin", "tokens": 20}}})"));
+  };
+  // Times two these are 0, 200 modulo 2^64, and too large for a number.
+  EXPECT_MENTIONS(withTokens("9223372036854775808"), "train.bin: byte 200: the file holds 100 uint16 tokens");
+  EXPECT_MENTIONS(withTokens("9223372036854775908"), "train.bin: byte 200: the file holds 100 uint16 tokens");
+  EXPECT_MENTIONS(withTokens("18446744073709551616"), "`tokens`: expected a whole number");
+  TempFolder folder;
+  OpenOptions options;
+  options.vocabSize = 50;
+  folder.write("val.bin", llmc({8, 9}));
+  folder.write("train.bin", llmc({8, 9}, 20240520, 1, INT32_MAX));
+  EXPECT_MENTIONS(openError(folder, options), "the header says 2147483647 uint16 tokens, the file holds 2");
+}
+
+// Links are followed, as for any file that a user names; what they lead to is
+// checked like anything else.
+TEST(Dataset, Links) {
+  Folder folder;
+  TempFolder links;
+  std::filesystem::create_symlink(folder.path(), links.file("whole"));
+  OpenOptions options;
+  options.searchPath = {links.path()};
+  Result<TokenDataset> dataset = TokenDataset::open("whole", options);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_EQ(dataset->train().size(), 100u);
+
+  std::filesystem::remove(folder.file("train.bin"));
+  std::filesystem::create_symlink("/dev/zero", folder.file("train.bin"));
+  EXPECT_MENTIONS(openError(folder), "train.bin: missing");
+  std::filesystem::remove(folder.file("train.bin"));
+  std::filesystem::create_symlink("train.bin", folder.file("train.bin"));
+  EXPECT_MENTIONS(openError(folder), "train.bin: missing");
+}
+
 TEST(DatasetError, ModelDoesNotFit) {
   Folder folder;
   Result<TokenDataset> dataset = TokenDataset::open(folder.path(), {});
