@@ -11,7 +11,7 @@
 //
 // What a step.so contains beyond its tables is native code and can do anything
 // that this process can. The hash finds damage, not malice: run only files
-// from people you trust.
+// from people you trust (docs/security.md).
 //
 //===----------------------------------------------------------------------===//
 #ifndef TXC_RUNTIME_LOADER_STEP_FILE_H
