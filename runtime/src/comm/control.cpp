@@ -209,6 +209,7 @@ private:
   std::vector<Rank> ranks_;
   std::map<int64_t, std::pair<double, std::map<size_t, std::string>>> gathers_;
   double started_, failedAt_ = 0, beat_ = 0;
+  std::string failure_; // as sent
   bool welcomed_ = false;
   std::atomic<bool> stop_{false};
   std::thread thread_;
@@ -245,8 +246,8 @@ void ControlServer::fail(const std::string &message) {
   if (failedAt_ > 0)
     return;
   failedAt_ = seconds();
-  const std::string line = dump({{"failure", message}});
-  sendToAll(line);
+  failure_ = dump({{"failure", message}});
+  sendToAll(failure_);
 }
 
 void ControlServer::lose(Peer &peer) {
@@ -300,6 +301,10 @@ void ControlServer::receive(Peer &peer, const Json &message) {
     rank.host = textIn(message, "host");
     rank.cpus = textIn(message, "cpus");
     rank.pid = numberIn(message, "pid");
+    if (failedAt_ > 0) {
+      sendTo(rank, failure_); // it came later than the others heard of it
+      return;
+    }
     for (const Rank &other : ranks_)
       if (!other.present)
         return;
@@ -338,6 +343,7 @@ void ControlServer::receive(Peer &peer, const Json &message) {
     fail(nameOf(number) + " failed" + placeOf(number) + ": " + textIn(message, "failure"));
   } else if (message.contains("leaves")) {
     rank.left = true;
+    rank.busy = false; // nobody waits for it in vain
     peer.left = true;
   }
 }

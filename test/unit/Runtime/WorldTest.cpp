@@ -218,6 +218,30 @@ TEST(Control, TellsWhatFailed) {
   });
 }
 
+// Rank 1 fails before rank 2 is there: rank 2 need not wait to hear of it.
+TEST(Control, TellsLateComersWhatFailed) {
+  const int port = somePort(30);
+  std::thread first([&] {
+    auto control = Control::join(localWorld(0, 3, port), 600);
+    ASSERT_FALSE(control.ok());
+    EXPECT_MENTIONS(control.status().message(), "no data");
+  });
+  {
+    Stranger stranger(port);
+    stranger.come();
+    stranger.say("{\"greeting\": \"txc-ranks-1\", \"rank\": 1, \"size\": 3}\n{\"failure\": \"no data\"}\n");
+    std::string answer;
+    stranger.hear(answer, 1);
+    EXPECT_MENTIONS(answer, "no data");
+    const auto start = std::chrono::steady_clock::now();
+    auto control = Control::join(localWorld(2, 3, port), 600);
+    ASSERT_FALSE(control.ok());
+    EXPECT_MENTIONS(control.status().message(), "no data");
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+  }
+  first.join();
+}
+
 TEST(Control, NamesWhoIsLate) {
   onRanks(2, somePort(2), 1, [](int rank, Result<std::unique_ptr<Control>> control) {
     ASSERT_TRUE(control.ok()) << control.status().message();
