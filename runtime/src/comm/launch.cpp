@@ -175,7 +175,7 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
     // All on this host, no rank bound to a core: threads are shared out by txrun.
     std::vector<std::string> words = {mpirun, "-q", "-n", std::to_string(ranks), "--oversubscribe", "--bind-to", "none",
                                       "--mca", "plm", "isolated", "--mca", "btl", "vader,self", "--mca", "pml", "ob1",
-                                      "--mca", "odls_base_sigkill_timeout", "5"};
+                                      "--mca", "odls_base_sigkill_timeout", "2"};
     if (!canReadOthersMemory())
       words.insert(words.end(), {"--mca", "btl_vader_single_copy_mechanism", "none"});
     words.push_back(self);

@@ -161,6 +161,10 @@ Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOp
   }
   if (ranks == 1)
     return std::unique_ptr<Control>();
+  if (!options.dump_tensors.empty())
+    return Status::usage(format("--dump_tensors: %lld ranks share what it writes; the same model compiled with "
+                                "--mesh=dp:1 computes the same, so take it from there, or leave the option out",
+                                static_cast<long long>(ranks)));
   return Control::join(*world, options.comm_timeout);
 }
 
