@@ -53,6 +53,17 @@ if shutil.which("mpirun") and os.path.exists(os.path.join(config.txc_build_dir, 
     config.available_features.add("mpi")
 else:
     lit_config.warning("no Open MPI: tests of several ranks on the CPU are skipped")
+def can_make_hosts():
+    """Whether this process may make network namespaces, connect them and name hosts."""
+    return os.geteuid() == 0 and bool(shutil.which("ip")) and bool(shutil.which("unshare")) and subprocess.run(
+        ["unshare", "-n", "-u", "sh", "-c", "hostname other && ip link add cable type veth peer name other"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+if can_make_hosts():
+    config.available_features.add("namespaces")
+else:
+    lit_config.warning("no network namespaces (root and iproute2): the test of two hosts is skipped")
 # As lib/Codegen/Gpu/RunPtxas.cpp looks for it.
 ptxas = [os.environ.get("TXC_PTXAS"), shutil.which("ptxas"), os.path.join(os.environ.get("CUDA_HOME", ""), "bin/ptxas"),
          "/usr/local/cuda/bin/ptxas"]
