@@ -12,6 +12,8 @@
 #include <csignal>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <thread>
+#include <unistd.h>
 
 using namespace txc;
 using Json = nlohmann::ordered_json;
@@ -30,8 +32,9 @@ protected:
     reset();
   }
 
-  std::unique_ptr<CudaDevice> open(DeviceOptions options = {}) {
-    Result<StepFile> file = StepFile::load(TOY_GPU);
+  std::unique_ptr<CudaDevice> open(DeviceOptions options = {}, const char *path = TOY_GPU) {
+    step.reset(); // the loader knows a step by its descriptor, whose number comes again
+    Result<StepFile> file = StepFile::load(path);
     EXPECT_TRUE(file.ok()) << file.status().message();
     step = std::make_unique<StepFile>(std::move(*file));
     Result<std::unique_ptr<CudaDevice>> device = CudaDevice::open(*step, options);
@@ -679,4 +682,161 @@ TEST_F(Cuda, ProfileTimesEveryCommand) {
     EXPECT_MENTIONS(run.output, "micro: 0.0");
     EXPECT_EQ(run.log["training_iterations"].size(), 7u); // 3 to warm up
   }
+}
+
+//===-- Several ranks -------------------------------------------------------===//
+
+namespace {
+
+// Rank 0 of two, and a thread that is the other as far as the control plane goes.
+class CudaRanks : public Cuda {
+protected:
+  void SetUp() override {
+    Cuda::SetUp();
+    const int port = 30000 + static_cast<int>(::getpid()) % 30000;
+    other = std::thread([this, port] {
+      World world;
+      world.rank = 1;
+      world.size = 2;
+      world.port = port;
+      auto joined = Control::join(world, 20);
+      ASSERT_TRUE(joined.ok()) << joined.status().message();
+      auto all = (*joined)->gather("");
+      if (all.ok())
+        id = (*all)[0];
+      while (!(*joined)->failed() && !leave)
+        ::usleep(5000);
+    });
+    World world;
+    world.size = 2;
+    world.port = port;
+    auto joined = Control::join(world, 20);
+    ASSERT_TRUE(joined.ok()) << joined.status().message();
+    control = std::move(*joined);
+  }
+  void TearDown() override {
+    leave = true;
+    control.reset();
+    other.join();
+    EXPECT_EQ(fake->communicators, 0);
+    // Rank 0's id of NCCL went to the other rank.
+    EXPECT_EQ(id.size(), 256u);
+    EXPECT_EQ(id.substr(0, 6), "fbf9f7");
+  }
+  std::unique_ptr<CudaDevice> openRanks(bool graphs) {
+    DeviceOptions options;
+    options.graphs = graphs;
+    options.control = control.get();
+    return open(options, TOY_GPU_RANKS);
+  }
+  // Runs it three times, with graphs at last by them; the gradients.
+  std::vector<float> gradients(CudaDevice &device) {
+    Status status;
+    for (int turn = 0; turn < 3 && status.ok(); ++turn) {
+      std::vector<int32_t> tokens(N), targets(N);
+      for (int i = 0; i < N; ++i) {
+        tokens[static_cast<size_t>(i)] = (3 * i + turn) % V;
+        targets[static_cast<size_t>(i)] = (5 * i + turn) % V;
+      }
+      put(device, TOKENS, tokens);
+      put(device, TARGETS, targets);
+      put(device, HYPER, std::vector<txc_hyper_t>(1));
+      put(device, W, floats(V * V));
+      put(device, GBIAS, std::vector<float>(V));
+      status = device.run(step->entry("micro"));
+    }
+    EXPECT_TRUE(status.ok()) << status.message();
+    return get<float>(device, G, V * V + V);
+  }
+
+  std::unique_ptr<Control> control;
+  std::thread other;
+  std::atomic<bool> leave{false};
+  std::string id;
+  ScopedVariable nccl{"TXC_NCCL_LIBRARY", FAKE_CUDA};
+};
+
+} // namespace
+
+// Sums over ranks come from NCCL, in the order in which the step asks, beside its
+// other work.
+TEST_F(CudaRanks, ReducesBesideKernels) {
+  std::vector<float> one = gradients(*open());
+  for (float &value : one)
+    value *= 2;
+  fake->executed.clear();
+  fake->calls.clear();
+  std::unique_ptr<CudaDevice> device = openRanks(false);
+  ASSERT_NE(device, nullptr) << error.message();
+  EXPECT_EQ(device->info().communication, "NCCL 2.27.3");
+  EXPECT_EQ(executed("nccl rank 0 of 2"), 1);
+  EXPECT_EQ(gradients(*device), one);
+  EXPECT_EQ(fake->calls["ncclGroupStart"], 6); // two for each of three runs
+  EXPECT_EQ(fake->calls["ncclGroupEnd"], 6);
+  EXPECT_EQ(fake->calls["ncclAllReduce"], 9);
+  auto place = [&](const std::string &what) {
+    return std::find(fake->executed.begin(), fake->executed.end(), what) - fake->executed.begin();
+  };
+  EXPECT_LT(place("kernel bias_gradient"), place("nccl all_reduce 16"));
+  EXPECT_LT(place("nccl all_reduce 256"), place("nccl all_reduce 16"));
+  EXPECT_LT(place("nccl all_reduce 16"), place("nccl all_reduce 2"));
+}
+
+TEST_F(CudaRanks, CapturesCollectives) {
+  std::vector<float> one = gradients(*open());
+  for (float &value : one)
+    value *= 2;
+  std::unique_ptr<CudaDevice> device = openRanks(true);
+  ASSERT_NE(device, nullptr) << error.message();
+  fake->calls.clear();
+  EXPECT_EQ(gradients(*device), one);
+  EXPECT_GT(fake->calls["cuGraphLaunch"], 0);
+  EXPECT_EQ(executed("nccl all_reduce 256"), 3); // each run, in a graph or not
+}
+
+TEST_F(CudaRanks, SaysWhatNcclSays) {
+  fake->fails["ncclCommInitRank"] = 2;
+  EXPECT_EQ(openRanks(true), nullptr);
+  EXPECT_MENTIONS(error.message(),
+                  "connecting the ranks (NCCL 2.27.3): unhandled system error: the fake NCCL says so");
+  EXPECT_MENTIONS(error.message(), "NCCL_DEBUG=INFO");
+}
+
+TEST_F(CudaRanks, NamesTheCollective) {
+  std::unique_ptr<CudaDevice> device = openRanks(false);
+  ASSERT_NE(device, nullptr) << error.message();
+  fake->fails["ncclAllReduce"] = 2;
+  Status status = device->run(step->entry("micro"));
+  ASSERT_FALSE(status.ok());
+  EXPECT_MENTIONS(status.message(), "collective 'lm_head.weight.grad' (NCCL 2.27.3): unhandled system error");
+  EXPECT_EQ(fake->calls["ncclGroupEnd"], 1); // the group is closed all the same
+}
+
+// A connection that breaks is known before any timeout, and NCCL's work is given up.
+TEST_F(CudaRanks, AbortsAtErrorsOfItsOwn) {
+  std::unique_ptr<CudaDevice> device = openRanks(false);
+  ASSERT_NE(device, nullptr) << error.message();
+  fake->asyncError = 7; // still at it
+  ::usleep(1200000);
+  EXPECT_FALSE(control->failed());
+  fake->asyncError = 6;
+  for (int turn = 0; turn < 400 && fake->aborts == 0; ++turn)
+    ::usleep(10000);
+  EXPECT_EQ(fake->aborts, 1);
+  EXPECT_MENTIONS(control->failure().message(), "rank 0 (host ");
+  EXPECT_MENTIONS(control->failure().message(),
+                  "exchanging data with others (NCCL 2.27.3): remote process exited");
+  // What is asked of it then fails with the same words.
+  Status status = device->run(step->entry("micro"));
+  ASSERT_FALSE(status.ok());
+  EXPECT_MENTIONS(status.message(), "remote process exited");
+}
+
+TEST_F(CudaRanks, AbortsWhenAnotherRankFails) {
+  std::unique_ptr<CudaDevice> device = openRanks(false);
+  ASSERT_NE(device, nullptr) << error.message();
+  control->fail(Status::failed("no more data"));
+  for (int turn = 0; turn < 400 && fake->aborts == 0; ++turn)
+    ::usleep(10000);
+  EXPECT_EQ(fake->aborts, 1);
 }

@@ -5,6 +5,8 @@
  * both transposes, adding and overwriting, fills and all four entries.
  * seal_step.py makes a step.so of it: it adds the hash to the note.
  *
+ * With TOY_RANKS=N it is the step of N ranks, which add up their gradients.
+ *
  * With TOY_GPU the same for a GPU, with a few entries more that test/unit/Cuda
  * uses; the kernels are then those of gpu_kernels.c there.
  */
@@ -17,6 +19,9 @@
 #endif
 #ifndef TOY_KIND
 #define TOY_KIND TXC_TARGET_CPU_X86_64
+#endif
+#ifndef TOY_RANKS
+#define TOY_RANKS 1
 #endif
 #ifndef TOY_LEVEL
 #define TOY_LEVEL 2
@@ -95,6 +100,28 @@ static const txc_fill_t zero_gradients = {"zero_gradients", G + 4 * V * V, 64, 0
   if ((status = (call)) != 0)                                                                                \
   return status
 
+#if TOY_RANKS > 1
+/* The weight's while the bias's gradient is computed; then that and the loss in one group. */
+static const txc_collective_part_t weight_part[] = {{G, G, V *V}},
+                                   last_parts[] = {{GBIAS, GBIAS, V}, {LOSS, LOSS, 2}};
+static const txc_collective_t reduce_weight = {.name = "lm_head.weight.grad",
+                                               .kind = TXC_COLLECTIVE_ALL_REDUCE,
+                                               .op = TXC_REDUCE_SUM,
+                                               .dtype = TXC_DTYPE_F32,
+                                               .num_parts = 1,
+                                               .parts = weight_part,
+                                               .event = 0},
+                              reduce_last = {.name = "lm_head.bias.grad",
+                                             .kind = TXC_COLLECTIVE_ALL_REDUCE,
+                                             .op = TXC_REDUCE_SUM,
+                                             .dtype = TXC_DTYPE_F32,
+                                             .num_parts = 2,
+                                             .parts = last_parts,
+                                             .event = 1};
+static const txc_wait_t weight_wait = {.name = "lm_head.weight.grad", .event = 0},
+                        last_wait = {.name = "lm_head.bias.grad", .event = 1};
+#endif
+
 static int32_t run_init(const txc_device_t *d, char *arena) {
   int32_t status;
   RUN(d->launch(d->self, arena, &init_launch));
@@ -112,7 +139,15 @@ static int32_t run_micro(const txc_device_t *d, char *arena) {
   int32_t status;
   RUN(run_forward(d, arena, &train_launch));
   RUN(d->gemm(d->self, arena, &weight_gemm));
+#if TOY_RANKS > 1
+  RUN(d->collective(d->self, arena, &reduce_weight));
+#endif
   RUN(d->launch(d->self, arena, &bias_launch));
+#if TOY_RANKS > 1
+  RUN(d->collective(d->self, arena, &reduce_last));
+  RUN(d->wait(d->self, arena, &weight_wait));
+  RUN(d->wait(d->self, arena, &last_wait));
+#endif
   return 0;
 }
 static int32_t run_update(const txc_device_t *d, char *arena) {
@@ -165,7 +200,7 @@ static const txc_buffer_t buffers[] = {
 #endif
 
 static const txc_entry_t entries[] = {{"init", run_init, 1, 0},
-                                      {"micro", run_micro, 6, 0},
+                                      {"micro", run_micro, TOY_RANKS > 1 ? 10 : 6, 0},
                                       {"update", run_update, 2, 0},
                                       {"eval", run_eval, 4, 0} GPU_ENTRIES};
 static const txc_flops_t flops[] = {{"lm_head", "linear", 2ull * N *V *V, 2ull * N *V *V},
@@ -194,7 +229,8 @@ __attribute__((visibility("default"))) const txc_step_t *txc_step_query(uint32_t
       .block_size = T,
       .vocab_size = V,
       .ignore_index = -1,
-      .num_ranks = 1,
+      .num_ranks = TOY_RANKS,
+      .num_events = TOY_RANKS > 1 ? 2 : 0,
       .num_parameters = V * V + V,
       .flops_per_token_full = 6 * V * V,
       .flops_per_token_causal = 6 * V * V,

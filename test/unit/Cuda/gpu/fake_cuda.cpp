@@ -1,6 +1,6 @@
-//===- fake_cuda.cpp - libcuda and libcublasLt of a GPU that does not exist ===//
+//===- fake_cuda.cpp - libcuda, libcublasLt and libnccl without a GPU ------===//
 //
-// A shared library with the functions that the runtime loads of both, so that
+// A shared library with the functions that the runtime loads of them, so that
 // tests need no GPU. Device memory is the host's, kernels are functions of the
 // host (fake_image.h), products are plain loops.
 //
@@ -13,6 +13,7 @@
 #include "fake_cuda.h"
 #include "fake_image.h"
 
+#include "comm/nccl_api.h"
 #include "device/cuda_api.h"
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <new>
 #include <utility>
 
 using namespace txc::cuda;
@@ -37,6 +39,8 @@ struct ModuleHandle {
 using Work = std::function<Result()>;
 struct GraphHandle {
   std::vector<Work> work;
+  StreamHandle *origin = nullptr;
+  std::vector<StreamHandle *> forked; // streams that wait for what is captured
 };
 struct GraphExecHandle {
   std::vector<Work> work;
@@ -44,12 +48,16 @@ struct GraphExecHandle {
 struct StreamHandle {
   std::deque<Work> work;
   GraphHandle *capture = nullptr;
+  uint64_t captured = 0, joined = 0; // commands of a forked one, and those that the origin waits for
 };
 struct EventHandle {
   unsigned flags;
   uint64_t recorded = 0, done = 0;
   double time = 0;
   StreamHandle *stream = nullptr;
+  GraphHandle *capture = nullptr; // the capture in which it was recorded last
+  uint64_t at = 0;                // which of the stream's captured commands it follows
+  bool inGraph = false;           // the last time; there is then nothing to wait for outside
 };
 struct ContextHandle {};
 struct LtContext {};
@@ -77,7 +85,8 @@ static int commandsDone;
 
 extern "C" __attribute__((visibility("default"))) FakeCuda *fake_cuda() { return &fake; }
 extern "C" __attribute__((visibility("default"))) void fake_cuda_reset() {
-  fake = FakeCuda();
+  fake.~FakeCuda();
+  new (&fake) FakeCuda();
   microseconds = 0;
   lost = 0;
   commandsDone = 0;
@@ -114,10 +123,12 @@ static Result doOne(StreamHandle *stream) {
 }
 
 static Result enqueue(StreamHandle *stream, Work work) {
-  if (stream->capture)
+  if (stream->capture) {
     stream->capture->work.push_back(std::move(work));
-  else
+    ++stream->captured;
+  } else {
     stream->work.push_back(std::move(work));
+  }
   return 0;
 }
 
@@ -339,23 +350,59 @@ API Result cuStreamSynchronize(Stream stream) {
 }
 API Result cuStreamWaitEvent(Stream stream, Event event, unsigned) {
   ENTER("cuStreamWaitEvent");
-  // A stream that waits for a captured one is captured with it.
-  if (event->stream && event->stream->capture && !stream->capture)
-    stream->capture = event->stream->capture;
-  return 0;
+  if (event->capture) {
+    // A stream that waits for a captured one is captured with it.
+    if (!stream->capture) {
+      stream->capture = event->capture;
+      stream->captured = stream->joined = 0;
+      stream->capture->forked.push_back(stream);
+    }
+    if (stream->capture != event->capture)
+      return 906; // two captures in one
+    event->stream->joined = std::max(event->stream->joined, event->at);
+    return 0;
+  }
+  if (event->inGraph)
+    return 907;
+  if (stream->capture && event->stream)
+    return 905; // the graph would depend on what is outside of it
+  const uint64_t number = event->recorded;
+  if (!event->stream || event->stream == stream)
+    return 0;
+  return enqueue(stream, [event, number]() -> Result {
+    while (event->done < number && !event->stream->work.empty())
+      if (Result result = doOne(event->stream))
+        return result;
+    return 0;
+  });
 }
 API Result cuStreamBeginCapture_v2(Stream stream, unsigned mode) {
   ENTER_ALIVE("cuStreamBeginCapture");
   if (stream->capture || mode != 1)
     return 900;
   stream->capture = new GraphHandle;
+  stream->capture->origin = stream;
   ++fake.capturing;
   return 0;
 }
+static std::vector<EventHandle *> events;
 API Result cuStreamEndCapture(Stream stream, Graph *graph) {
   *graph = std::exchange(stream->capture, nullptr);
   --fake.capturing;
+  bool unjoined = false;
+  for (StreamHandle *forked : (*graph)->forked) {
+    unjoined |= forked->joined < forked->captured;
+    forked->capture = nullptr;
+  }
+  // Outside of the graph such an event was never recorded.
+  for (EventHandle *event : events)
+    if (event->capture == *graph)
+      event->capture = nullptr;
   ENTER_ALIVE("cuStreamEndCapture");
+  if (unjoined) {
+    delete std::exchange(*graph, nullptr);
+    return 904;
+  }
   return 0;
 }
 API Result cuGraphInstantiateWithFlags(GraphExec *exec, Graph graph, unsigned long long) {
@@ -381,10 +428,12 @@ API Result cuGraphExecDestroy(GraphExec exec) {
 API Result cuEventCreate(Event *event, unsigned flags) {
   ENTER("cuEventCreate");
   *event = new EventHandle{flags};
+  events.push_back(*event);
   return 0;
 }
 API Result cuEventDestroy_v2(Event event) {
   ++fake.calls["cuEventDestroy"];
+  std::erase(events, event);
   delete event;
   return 0;
 }
@@ -397,6 +446,7 @@ static Result record(Event event, Stream stream) {
   };
   if (stream->capture)
     return enqueue(stream, mark);
+  event->inGraph = false;
   uint64_t number = ++event->recorded;
   return enqueue(stream, [event, number] {
     event->done = number;
@@ -406,7 +456,13 @@ static Result record(Event event, Stream stream) {
 }
 API Result cuEventRecord(Event event, Stream stream) {
   ENTER_ALIVE("cuEventRecord");
-  return record(event, stream);
+  const Result result = record(event, stream);
+  if (stream->capture) {
+    event->capture = stream->capture;
+    event->at = stream->captured;
+    event->inGraph = true;
+  }
+  return result;
 }
 API Result cuEventRecordWithFlags(Event event, Stream stream, unsigned flags) {
   ENTER_ALIVE("cuEventRecordWithFlags");
@@ -614,4 +670,104 @@ API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, cons
         }
     return 0;
   });
+}
+
+//===-- NCCL ----------------------------------------------------------------===//
+
+// The other ranks always have what this one has.
+namespace txc::nccl {
+struct CommunicatorHandle {
+  int ranks;
+};
+} // namespace txc::nccl
+static bool grouping;
+static std::vector<std::pair<Stream, Work>> group;
+
+API Result ncclGetVersion(int *version) {
+  *version = 22703;
+  return 0;
+}
+API const char *ncclGetErrorString(Result error) {
+  return error == 2 ? "unhandled system error" : error == 6 ? "remote process exited" : "another error";
+}
+API const char *ncclGetLastError(txc::nccl::Communicator) { return "the fake NCCL says so"; }
+API Result ncclGetUniqueId(txc::nccl::UniqueId *id) {
+  ENTER("ncclGetUniqueId");
+  for (size_t i = 0; i < sizeof(id->bytes); ++i)
+    id->bytes[i] = static_cast<char>(251 - 2 * i); // zero and negative ones too
+  return 0;
+}
+API Result ncclCommInitRank(txc::nccl::Communicator *communicator, int ranks, txc::nccl::UniqueId id,
+                            int rank) {
+  ENTER("ncclCommInitRank");
+  for (size_t i = 0; i < sizeof(id.bytes); ++i)
+    if (id.bytes[i] != static_cast<char>(251 - 2 * i))
+      return 4;
+  fake.executed.push_back("nccl rank " + std::to_string(rank) + " of " + std::to_string(ranks));
+  *communicator = new txc::nccl::CommunicatorHandle{ranks};
+  ++fake.communicators;
+  return 0;
+}
+// These come from another thread too.
+API Result ncclCommAbort(txc::nccl::Communicator communicator) {
+  delete communicator;
+  --fake.communicators;
+  ++fake.aborts;
+  return 0;
+}
+API Result ncclCommGetAsyncError(txc::nccl::Communicator communicator, Result *error) {
+  *error = communicator->ranks > 1 ? fake.asyncError.load() : 0;
+  return 0;
+}
+API Result ncclCommDestroy(txc::nccl::Communicator communicator) {
+  delete communicator;
+  --fake.communicators;
+  return 0;
+}
+API Result ncclGroupStart() {
+  ENTER("ncclGroupStart");
+  grouping = true;
+  return 0;
+}
+API Result ncclGroupEnd() {
+  grouping = false;
+  auto works = std::exchange(group, {});
+  ENTER("ncclGroupEnd");
+  for (auto &[stream, work] : works)
+    enqueue(stream, work);
+  return 0;
+}
+static Result collective(const char *name, const void *send, void *receive, size_t count, int type,
+                         size_t times, float factor, Stream stream) {
+  // Parts of one collective are one group, whatever their number.
+  if (type != txc::nccl::kFloat32 || !grouping)
+    return 4;
+  group.push_back({stream, [=] {
+                     fake.executed.push_back(std::string("nccl ") + name + " " + std::to_string(count));
+                     const std::vector<float> from(static_cast<const float *>(send),
+                                                   static_cast<const float *>(send) + count);
+                     for (size_t i = 0; i < times * count; ++i)
+                       static_cast<float *>(receive)[i] = from[i % count] * factor;
+                     microseconds += 7;
+                     return 0;
+                   }});
+  return 0;
+}
+API Result ncclAllReduce(const void *send, void *receive, size_t count, int type, int op,
+                         txc::nccl::Communicator communicator, Stream stream) {
+  ENTER("ncclAllReduce");
+  return collective("all_reduce", send, receive, count, type, 1,
+                    op == txc::nccl::kSum ? static_cast<float>(communicator->ranks) : 1, stream);
+}
+API Result ncclReduceScatter(const void *send, void *receive, size_t count, int type, int,
+                             txc::nccl::Communicator communicator, Stream stream) {
+  ENTER("ncclReduceScatter");
+  return collective("reduce_scatter", send, receive, count, type, 1, static_cast<float>(communicator->ranks),
+                    stream);
+}
+API Result ncclAllGather(const void *send, void *receive, size_t count, int type,
+                         txc::nccl::Communicator communicator, Stream stream) {
+  ENTER("ncclAllGather");
+  return collective("all_gather", send, receive, count, type, static_cast<size_t>(communicator->ranks), 1,
+                    stream);
 }

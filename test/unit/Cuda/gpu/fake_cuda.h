@@ -2,6 +2,7 @@
 #ifndef TXC_TEST_FAKE_CUDA_H
 #define TXC_TEST_FAKE_CUDA_H
 
+#include <atomic>
 #include <map>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ struct FakeCuda {
   std::vector<std::string> descriptions;            // of products, as the library sees them
   unsigned grid[3] = {}, block[3] = {}, shared = 0; // of the last launch
   int capturing = 0;
+
+  // NCCL, which other threads ask too.
+  std::atomic<int> asyncError{0}, communicators{0}, aborts{0};
 };
 
 #endif // TXC_TEST_FAKE_CUDA_H
