@@ -52,6 +52,8 @@ limit=$(awk -v m="$minutes" 'BEGIN { print int(m * 60 + 0.5) }')
 TIMEFORMAT='%U %S'
 # Freed memory that the sanitizer holds back counts as memory in use.
 export ASAN_OPTIONS="quarantine_size_mb=8:${ASAN_OPTIONS:-}"
+# By default undefined behaviour is only printed.
+export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 failed=()
 printf '\n%-14s %10s %8s  %s\n' target inputs 'CPU s' result
 for name in "${targets[@]}"; do
