@@ -6,18 +6,29 @@
 //===----------------------------------------------------------------------===//
 #include "data/scan.h"
 
+// What picks a clone runs while the program is loaded, before the thread sanitizer
+// that it would call is there.
+#if defined(__SANITIZE_THREAD__)
+#define TXC_CLONES
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TXC_CLONES
+#endif
+#endif
+#ifndef TXC_CLONES
+#define TXC_CLONES __attribute__((target_clones("avx2", "default")))
+#endif
+
 namespace txc::data {
 
-__attribute__((target_clones("avx2", "default"))) uint32_t largestToken(const uint16_t *tokens,
-                                                                        size_t count) {
+TXC_CLONES uint32_t largestToken(const uint16_t *tokens, size_t count) {
   uint16_t largest = 0;
   for (size_t i = 0; i < count; ++i)
     largest = tokens[i] > largest ? tokens[i] : largest;
   return largest;
 }
 
-__attribute__((target_clones("avx2", "default"))) uint32_t largestToken(const uint32_t *tokens,
-                                                                        size_t count) {
+TXC_CLONES uint32_t largestToken(const uint32_t *tokens, size_t count) {
   uint32_t largest = 0;
   for (size_t i = 0; i < count; ++i)
     largest = tokens[i] > largest ? tokens[i] : largest;

@@ -46,8 +46,13 @@ __attribute__((section(".note.txc,\"a\",@note#"), used, aligned(8))) static cons
   "iters\":20,"                                                                                              \
   "\"gradient_accumulation_steps\":2,\"eval_interval\":10,\"eval_iters\":4,\"batch_size\":2}}}"
 static const char metadata[] = METADATA;
-__attribute__((section(".txc.metadata,\"\",@progbits#"),
-               used)) static const char metadata_section[sizeof(METADATA) - 1] = METADATA;
+#ifdef __clang__
+#define METADATA_SECTION ".txc.metadata"
+#else // what GCC puts behind a name is then a comment: the section is not loaded
+#define METADATA_SECTION ".txc.metadata,\"\",@progbits#"
+#endif
+__attribute__((section(METADATA_SECTION), used)) static const char metadata_section[sizeof(METADATA) - 1] =
+    METADATA;
 
 #include "toy_kernels.h"
 
@@ -94,7 +99,7 @@ static const txc_gemm_t forward_gemm = {.name = "logits",
                                        .c = G,
                                        .hyper = HYPER};
 /* The bias's; the product overwrites the weight's. */
-static const txc_fill_t zero_gradients = {"zero_gradients", G + 4 * V * V, 64, 0, {0}};
+static const txc_fill_t zero_gradients = {"zero_gradients", G + 4 * V *V, 64, 0, {0}};
 
 #define RUN(call)                                                                                            \
   if ((status = (call)) != 0)                                                                                \
