@@ -82,7 +82,7 @@ def main():
             ours, theirs, our_peak, their_peak = [], [], 0, 0
             for _ in range(args.rounds):
                 out = f"{scratch}/out_{variant}_{len(ours)}"
-                run([tool("txrun"), step, f"--dataset={scratch}/data", f"--out_dir={out}", "--quiet",
+                run([tool("txrun"), step, f"--dataset={scratch}/data", "--keep_checkpoints=0", f"--out_dir={out}", "--quiet",
                      f"--max_iters={args.steps + 2}", "--gradient_accumulation_steps=1", "--log_interval=1",
                      "--eval_interval=0"], env=environment)
                 log = json.load(open(next(os.path.join(out, f) for f in os.listdir(out) if f.endswith(".json"))))

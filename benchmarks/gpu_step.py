@@ -68,7 +68,7 @@ class Ours:
         self.ms, self.start, self.memory, self.first_step = [], None, None, None
 
     def command(self, out, iterations, *more):
-        return [self.folder / "txrun", self.folder / f"{self.name}.so", f"--dataset={self.folder / 'data'}", f"--out_dir={out}",
+        return [self.folder / "txrun", self.folder / f"{self.name}.so", f"--dataset={self.folder / 'data'}", "--keep_checkpoints=0", f"--out_dir={out}",
                 "--gradient_accumulation_steps=1", f"--max_iters={iterations}", "--eval_interval=0", "--log_interval=1",
                 "--gradient_log_interval=1", "--quiet", *more]
 

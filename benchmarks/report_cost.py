@@ -50,7 +50,7 @@ def main():
         def train(name, iterations, interval, *before):
             return processor_seconds([*before, tool("txrun"), f"{scratch}/{name}.so", f"--dataset={scratch}/data", "--threads=1",
                                       f"--max_iters={iterations}", f"--log_interval={interval}", "--gradient_log_interval=1",
-                                      "--eval_interval=0", f"--out_dir={scratch}/out"])
+                                      "--eval_interval=0", "--keep_checkpoints=0", f"--out_dir={scratch}/out"])
 
         never = 10**9
         reports, steps = [], []

@@ -90,7 +90,7 @@ class Packer:
 
     def train_on_cpu(self, step, options):
         out = self.work / "cpu-log"
-        self.call(self.tool("txrun"), step, f"--dataset={self.work}/data", f"--out_dir={out}", *QUIET, *options, "--quiet")
+        self.call(self.tool("txrun"), step, f"--dataset={self.work}/data", "--keep_checkpoints=0", f"--out_dir={out}", *QUIET, *options, "--quiet")
         records = read_log(out)
         shutil.rmtree(out)
         return {"losses": [record["loss"] for record in records],
@@ -116,7 +116,7 @@ class Packer:
             self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
             expected["texts"] = {
                 kind: self.call(self.tool("txrun"), scratch / "sample.so", f"--dataset={self.work}/data",
-                                f"--out_dir={scratch}/out", "--eval_interval=0", *SAMPLE, *options)
+                                "--keep_checkpoints=0", f"--out_dir={scratch}/out", "--eval_interval=0", *SAMPLE, *options)
                 for kind, options in TEXTS.items()}
         self.compile(TINY["demo"], "sm_90a", "float32", steps / "sample-float32.so")
         self.compile(["arch_gpt2", "--batch_size=32"], "sm_90a", "bfloat16", steps / "gpt2-b32.so", "--decode=false")
@@ -216,7 +216,7 @@ class Runner:
         out = self.work / "out" / name
         shutil.rmtree(out, ignore_errors=True)
         done = self.call([*before, self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
-                          f"--out_dir={out}", *QUIET, "--quiet", *options], seconds, environment)
+                          "--keep_checkpoints=0", f"--out_dir={out}", *QUIET, "--quiet", *options], seconds, environment)
         if done.returncode != 0:
             raise RuntimeError(f"txrun exited with {done.returncode}: {last_lines(done.stderr + done.stdout)}")
         return read_log(out)
@@ -329,7 +329,7 @@ class Runner:
         for kind, options in TEXTS.items():
             def work():
                 done = self.call([self.work / "bin/txrun", self.work / "steps/sample-float32.so", f"--dataset={self.work}/data",
-                                  f"--out_dir={self.work}/out/sample", "--eval_interval=0", *SAMPLE, *options])
+                                  "--keep_checkpoints=0", f"--out_dir={self.work}/out/sample", "--eval_interval=0", *SAMPLE, *options])
                 if done.returncode != 0:
                     return False, f"exit {done.returncode}: {last_lines(done.stderr)}"
                 known, got = self.expected["texts"][kind], done.stdout
@@ -356,7 +356,7 @@ class Runner:
         for name, step, environment, more, message in rows:
             def work():
                 done = self.call([self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
-                                  f"--out_dir={self.work}/out/error", "--max_iters=1", *more], environment=environment)
+                                  "--keep_checkpoints=0", f"--out_dir={self.work}/out/error", "--max_iters=1", *more], environment=environment)
                 said = " ".join((done.stderr + done.stdout).split())
                 right = done.returncode == 3 and re.search(message, said)
                 return bool(right), "exit 3, with its message" if right else f"exit {done.returncode}: {said[-300:]}"
@@ -374,7 +374,7 @@ class Runner:
             def work():
                 done = self.call([found, "--tool", tool, "--error-exitcode=99", self.work / "bin/txrun",
                                   self.work / "steps" / f"{model}.so", f"--dataset={self.work}/data",
-                                  f"--out_dir={self.work}/out/{tool}", *QUIET, "--quiet", *steps], seconds=30)
+                                  "--keep_checkpoints=0", f"--out_dir={self.work}/out/{tool}", *QUIET, "--quiet", *steps], seconds=30)
                 lines = [line.strip("= ") for line in (done.stdout + done.stderr).splitlines()]
                 summary = [line for line in lines if "SUMMARY" in line]
                 right = done.returncode == 0 and summary and re.search(r"\b0 (errors|hazards)", summary[-1])

@@ -26,6 +26,9 @@ static void receiveSignal(int number) {
 
 static std::string rankName; // of several
 
+// SIGUSR1 asks for a checkpoint; training goes on.
+static volatile std::sig_atomic_t saveRequested = 0;
+
 static int fail(const txc::Status &status) {
   std::fflush(stdout);
   std::fprintf(stderr, "txrun: error: %s%s\n", rankName.c_str(), status.message().c_str());
@@ -89,6 +92,12 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "txrun: warning: %s\n", warning.c_str());
   std::signal(SIGINT, receiveSignal);
   std::signal(SIGTERM, receiveSignal);
+  std::signal(SIGUSR1, [](int) { saveRequested = 1; });
+  (*trainer)->saveWhen([] {
+    const bool asked = saveRequested;
+    saveRequested = 0;
+    return asked;
+  });
   auto print = [](const std::string &text) {
     std::fputs(text.c_str(), stdout);
     std::fflush(stdout);

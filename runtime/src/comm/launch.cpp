@@ -29,8 +29,12 @@ namespace txc {
 // Time for the others to say why they end, once one has failed.
 static constexpr double kGraceSeconds = 8;
 
-static volatile std::sig_atomic_t signalled = 0, signals = 0;
+static volatile std::sig_atomic_t signalled = 0, signals = 0, saveAsked = 0;
 static void note(int number) {
+  if (number == SIGUSR1) { // asks for a checkpoint, as often as one likes
+    saveAsked = 1;
+    return;
+  }
   signalled = number;
   signals = signals + 1;
 }
@@ -124,7 +128,7 @@ static pid_t start(const std::vector<std::string> &words, const std::vector<std:
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) // died before
     ::_exit(3);
-  for (int number : {SIGINT, SIGTERM, SIGHUP})
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
     ::signal(number, SIG_DFL);
   ::execve(arguments[0], arguments.data(), environment.data());
   ::_exit(127);
@@ -140,7 +144,7 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
 
   struct sigaction action = {};
   action.sa_handler = note;
-  for (int number : {SIGINT, SIGTERM, SIGHUP})
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
     ::sigaction(number, &action, nullptr);
   std::vector<std::string> shared = {"MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + std::to_string(*port),
                                      "TXC_SUPERVISED=1"};
@@ -152,6 +156,19 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
       ::kill(-child, SIGKILL);
       for (pid_t one : beneath)
         ::kill(one, SIGKILL);
+    }
+  };
+  auto passOn = [&](int number) {
+    for (pid_t child : children) {
+      std::vector<pid_t> targets;
+      if (gpu)
+        targets = {child};
+      else
+        addChildren(child, targets);
+      for (pid_t target : targets)
+        ::kill(target, number);
+      if (!gpu && targets.empty() && number != SIGUSR1)
+        ::kill(child, number);
     }
   };
   if (gpu) {
@@ -211,18 +228,12 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
       if (passedOn > 1) {
         killAll();
       } else {
-        for (pid_t child : children) {
-          std::vector<pid_t> targets;
-          if (gpu)
-            targets = {child};
-          else
-            addChildren(child, targets);
-          for (pid_t target : targets)
-            ::kill(target, signalled);
-          if (!gpu && targets.empty())
-            ::kill(child, signalled);
-        }
+        passOn(signalled);
       }
+    }
+    if (saveAsked) {
+      saveAsked = 0;
+      passOn(SIGUSR1);
     }
     const bool failed = worstExitCode(statuses) != 0;
     failedFor += failed ? kTurnSeconds : 0;

@@ -150,6 +150,30 @@ Status CpuDevice::read(uint64_t offset, void *data, uint64_t bytes) {
   return {};
 }
 
+Status CpuDevice::write(uint64_t offset, const void *data, uint64_t bytes) {
+  std::memcpy(arena_.data() + offset, data, bytes);
+  return {};
+}
+
+Status CpuDevice::copyOut(const std::vector<ArenaRange> &ranges) {
+  uint64_t total = 0;
+  for (const ArenaRange &range : ranges)
+    total += range.bytes;
+  if (!copy_ || copy_->bytes() < total) {
+    copy_.reset();
+    Result<Arena> memory = Arena::allocate(std::max<uint64_t>(total, 1));
+    if (!memory.ok())
+      return memory.status();
+    copy_ = std::move(*memory);
+  }
+  char *to = copy_->data();
+  for (const ArenaRange &range : ranges) {
+    std::memcpy(to, arena_.data() + range.offset, range.bytes);
+    to += range.bytes;
+  }
+  return {};
+}
+
 Result<std::string> CpuDevice::tune() {
   return Status::usage(
       "--tune: this step runs on the CPU, where matrix products have no algorithms to choose "

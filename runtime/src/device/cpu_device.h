@@ -16,6 +16,7 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
 
 namespace txc {
 
@@ -39,6 +40,9 @@ public:
   Result<double> secondsBetween(Mark from, Mark to) override;
 
   Status read(uint64_t offset, void *data, uint64_t bytes) override;
+  Status write(uint64_t offset, const void *data, uint64_t bytes) override;
+  Status copyOut(const std::vector<ArenaRange> &ranges) override;
+  Result<const char *> copiedOut() override { return copy_ ? copy_->data() : nullptr; }
   Status synchronize() override { return {}; }
   Result<std::string> tune() override;
   Status profile(bool on) override;
@@ -59,6 +63,7 @@ private:
   static int32_t wait(void *self, char *arena, const txc_wait_t *command);
 
   Arena arena_;
+  std::optional<Arena> copy_; // of copyOut()
   MatrixProducts products_;
   std::unique_ptr<HostCollectives> collectives_; // null for one rank
   txc_device_t table_ = {};

@@ -1,6 +1,7 @@
 //===- cuda_device.cpp - A step on an NVIDIA GPU ---------------------------===//
 #include "device/cuda_device.h"
 
+#include "device/arena.h"
 #include "loader/step_file.h"
 #include "report/gpu_peaks.h"
 #include "report/report.h"
@@ -118,6 +119,10 @@ CudaDevice::~CudaDevice() {
     driver_.memFree(allocation_);
   if (pinned_)
     driver_.memFreeHost(pinned_);
+  if (copy_)
+    driver_.memFreeHost(copy_);
+  if (copyDone_)
+    driver_.eventDestroy(copyDone_);
   if (stream_)
     driver_.streamDestroy(stream_);
   driver_.primaryCtxRelease(device_);
@@ -555,6 +560,65 @@ Status CudaDevice::read(uint64_t offset, void *data, uint64_t bytes) {
       !status.ok())
     return status;
   return synchronize();
+}
+
+Status CudaDevice::write(uint64_t offset, const void *data, uint64_t bytes) {
+  if (!failure_.ok())
+    return failure_;
+  if (Status status =
+          check(driver_.memcpyHtoDAsync(arena_ + offset, data, bytes, stream_), "writing the arena");
+      !status.ok())
+    return status;
+  return synchronize();
+}
+
+Status CudaDevice::copyOut(const std::vector<ArenaRange> &ranges) {
+  if (!failure_.ok())
+    return failure_;
+  uint64_t total = 0;
+  for (const ArenaRange &range : ranges)
+    total += range.bytes;
+  if (copyBytes_ < total) {
+    if (copy_)
+      driver_.memFreeHost(copy_);
+    copy_ = nullptr;
+    copyBytes_ = 0;
+    // Without it training can go on.
+    MemoryLimit limit = availableMemory();
+    void *memory = nullptr;
+    if (total > limit.bytes || driver_.memHostAlloc(&memory, total, 0) != kSuccess)
+      return Status::failed("not enough memory of the host to copy the state of " + bytesText(total) +
+                            " from the GPU: " + bytesText(limit.bytes) + " are available (" + limit.reason +
+                            ")");
+    copy_ = static_cast<char *>(memory);
+    copyBytes_ = total;
+  }
+  if (!copyDone_)
+    if (Status status = check(
+            driver_.eventCreate(&copyDone_, cuda::kEventDisableTiming | cuda::kEventBlockingSync),
+            "creating an event");
+        !status.ok())
+      return status;
+  cuda::Result result = kSuccess;
+  char *to = copy_;
+  for (const ArenaRange &range : ranges) {
+    if (result == kSuccess)
+      result = driver_.memcpyDtoHAsync(to, arena_ + range.offset, range.bytes, stream_);
+    to += range.bytes;
+  }
+  if (result == kSuccess)
+    result = driver_.eventRecord(copyDone_, stream_);
+  return check(result, "copying the state to the host");
+}
+
+Result<const char *> CudaDevice::copiedOut() {
+  // Called by another thread, which must not note the failure: the next run does.
+  cuda::Result result = driver_.ctxSetCurrent(context_);
+  if (result == kSuccess)
+    result = driver_.eventSynchronize(copyDone_);
+  if (result != kSuccess)
+    return Status{Code::Device, format("copying the state to the host: CUDA error %d", static_cast<int>(result))};
+  return static_cast<const char *>(copy_);
 }
 
 Status CudaDevice::synchronize() {

@@ -51,6 +51,9 @@ public:
   Result<double> secondsBetween(Mark from, Mark to) override;
 
   Status read(uint64_t offset, void *data, uint64_t bytes) override;
+  Status write(uint64_t offset, const void *data, uint64_t bytes) override;
+  Status copyOut(const std::vector<ArenaRange> &ranges) override;
+  Result<const char *> copiedOut() override;
   Status synchronize() override;
   Result<std::string> tune() override;
   Status profile(bool on) override;
@@ -152,6 +155,9 @@ private:
   const char *lastEntry_ = "";
   uint64_t hyperOffset_ = UINT64_MAX;
   bool first_ = true; // the last staged hyper is of the first micro batch of an update
+  char *copy_ = nullptr; // of copyOut(), pinned
+  uint64_t copyBytes_ = 0;
+  cuda::Event copyDone_ = nullptr;
   uint64_t numMarks_ = 0;
   std::array<cuda::Event, kMarks> marks_ = {};
 

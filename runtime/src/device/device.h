@@ -61,6 +61,11 @@ struct PeakRate {
   bool measured = false; // now, on this machine: what else runs may have lowered it
 };
 
+// Bytes of the arena.
+struct ArenaRange {
+  uint64_t offset, bytes;
+};
+
 // Median time of one command of an entry, see Device::profile.
 struct CommandTime {
   std::string entry, name, kind; // kind: "launch", "gemm", "fill", "collective" or "wait"
@@ -100,6 +105,13 @@ public:
 
   // Waits for what was enqueued before, then copies.
   virtual Status read(uint64_t offset, void *data, uint64_t bytes) = 0;
+  virtual Status write(uint64_t offset, const void *data, uint64_t bytes) = 0;
+  // Enqueues copying ranges of the arena to memory of the host, one after the
+  // other; what is enqueued later changes nothing in the copy. The memory is the
+  // device's, taken at the first call and used again by the next one.
+  virtual Status copyOut(const std::vector<ArenaRange> &ranges) = 0;
+  // Waits for the copy; for any thread.
+  virtual Result<const char *> copiedOut() = 0;
   virtual Status synchronize() = 0;
 
   // Chooses library algorithms by measurement on what is in the arena, which is

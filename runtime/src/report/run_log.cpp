@@ -1,6 +1,8 @@
 //===- run_log.cpp - The JSON log of a run ---------------------------------===//
 #include "report/run_log.h"
 
+#include "support/file.h"
+#include "support/json.h"
 #include "support/text.h"
 
 #include <algorithm>
@@ -139,17 +141,68 @@ Result<std::unique_ptr<RunLog>> RunLog::create(const std::string &outDir, std::t
   log->head_.update(header);
   std::string body = openingPart(log->head_);
   log->headEnd_ = body.size();
-  std::string document = body + log->closingPart();
+  if (Status status = log->writeCopies(body); !status.ok())
+    return status;
+  if (Status status = log->appendLine("start", log->head_); !status.ok())
+    return status;
+  return log;
+}
+
+Status RunLog::writeCopies(const std::string &body) {
+  const std::string document = body + closingPart();
   // The visible copy is written under the hidden name and then renamed.
-  for (Copy *copy : {&log->visible_, &log->hidden_}) {
-    copy->fd = ::open(log->hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  for (Copy *copy : {&visible_, &hidden_}) {
+    copy->fd = ::open(hiddenPath_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     copy->bodyEnd = body.size();
     if (copy->fd < 0 || !writeAll(copy->fd, document, 0))
-      return log->failure("cannot write the log");
-    if (copy == &log->visible_ && ::rename(log->hiddenPath_.c_str(), log->path_.c_str()) != 0)
-      return log->failure("cannot write the log");
+      return failure("cannot write the log");
+    if (copy == &visible_ && ::rename(hiddenPath_.c_str(), path_.c_str()) != 0)
+      return failure("cannot write the log");
   }
-  if (Status status = log->appendLine("start", log->head_); !status.ok())
+  return {};
+}
+
+Result<std::unique_ptr<RunLog>> RunLog::resume(const std::string &outDir, const std::string &runName,
+                                               uint64_t position) {
+  std::unique_ptr<RunLog> log(new RunLog);
+  log->runName_ = runName;
+  log->path_ = outDir + "/" + runName + ".json";
+  log->hiddenPath_ = outDir + "/." + runName + ".json.next";
+  const std::string linesPath = outDir + "/" + runName + ".jsonl";
+  Result<std::string> text = readFile(linesPath);
+  if (!text.ok())
+    return text.status();
+  if (text->size() < position || position == 0 || (*text)[position - 1] != '\n')
+    return Status::failed(format("%s: no line ends at byte %llu, where the checkpoint was made", linesPath.c_str(),
+                                 static_cast<unsigned long long>(position)));
+  text->resize(position);
+  std::string records;
+  for (size_t begin = 0; begin < text->size();) {
+    const size_t end = text->find('\n', begin);
+    Result<Json> line = parseJson(std::string_view(*text).substr(begin, end - begin));
+    if (!line.ok() || !line->is_object() || !line->contains("event"))
+      return Status::failed(linesPath + ": a line is damaged");
+    begin = end + 1;
+    const Json event = (*line)["event"];
+    line->erase("event");
+    if (event == "start")
+      log->head_ = std::move(*line);
+    else if (event == "iteration")
+      records += log->countIteration(*line);
+    else if (event == "evaluation")
+      log->countEvaluation(*line);
+    else if (event == "checkpoint")
+      log->countCheckpoint(*line);
+  }
+  if (!log->head_.is_object())
+    return Status::failed(linesPath + ": it does not begin with the start of a run");
+  log->linesFd_ = ::open(linesPath.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (log->linesFd_ < 0 || ::ftruncate(log->linesFd_, static_cast<off_t>(position)) != 0)
+    return log->failure("cannot go on with the log's lines");
+  log->position_ = position;
+  const std::string opening = openingPart(log->head_);
+  log->headEnd_ = opening.size();
+  if (Status status = log->writeCopies(opening + records); !status.ok())
     return status;
   return log;
 }
@@ -178,13 +231,13 @@ Json RunLog::summary() const {
   out["avg_time_ms"] = iterations_ ? Json(timeSum_ / static_cast<double>(iterations_)) : Json();
   out["avg_mfu"] = mfuCount_ ? Json(mfuSum_ / static_cast<double>(mfuCount_)) : Json();
   out["total_eval_steps"] = evaluationCount_;
-  out["total_checkpoints"] = 0;
+  out["total_checkpoints"] = checkpointCount_;
   return out;
 }
 
 std::string RunLog::closingPart() const {
   return "\n  ],\n  \"eval_steps\": [" + evaluations_ +
-         "\n  ],\n  \"checkpoints\": [],\n  \"end_time\": " + dump(endTime_) +
+         "\n  ],\n  \"checkpoints\": [" + checkpoints_ + "\n  ],\n  \"end_time\": " + dump(endTime_) +
          ",\n  \"summary\": " + dump(summary()) + "\n}\n";
 }
 
@@ -234,36 +287,59 @@ Status RunLog::appendLine(const char *event, const Json &record) {
   std::string text = dump(line) + "\n";
   if (::write(linesFd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     return failure("cannot write the log's lines");
+  position_ += text.size();
   return {};
 }
 
-Status RunLog::addIteration(const Json &record) {
+std::string RunLog::countIteration(const Json &record) {
   std::string text = (iterations_ ? ",\n    " : "\n    ") + dump(record);
   ++iterations_;
   timeSum_ += record.value("time_ms", 0.0);
   if (auto mfu = record.find("mfu");
-      mfu != record.end() && mfu->is_object() && (*mfu)["mfu_percent"].is_number()) {
+      mfu != record.end() && mfu->is_object() && mfu->contains("mfu_percent") &&
+      (*mfu)["mfu_percent"].is_number()) {
     mfuSum_ += (*mfu)["mfu_percent"].get<double>();
     ++mfuCount_;
   }
-  lastIteration_ = record["iter"];
-  lastLoss_ = record["loss"];
-  if (Status status = appendLine("iteration", record); !status.ok())
-    return status;
-  return commit(text);
+  lastIteration_ = record.value("iter", Json());
+  lastLoss_ = record.value("loss", Json());
+  return text;
+}
+
+void RunLog::countEvaluation(const Json &record) {
+  evaluations_ += (evaluationCount_ ? ",\n    " : "\n    ") + dump(record);
+  ++evaluationCount_;
+  const Json loss = record.value("val_loss", Json());
+  if (loss.is_number() && (bestValLoss_.is_null() || loss < bestValLoss_)) {
+    bestValLoss_ = loss;
+    bestValIteration_ = record.value("iter", Json());
+  }
+}
+
+void RunLog::countCheckpoint(const Json &record) {
+  checkpoints_ += (checkpointCount_ ? ",\n    " : "\n    ") + dump(record);
+  ++checkpointCount_;
+}
+
+Status RunLog::addIteration(const Json &record) {
+  const std::string text = countIteration(record);
+  Status status = appendLine("iteration", record);
+  return status.ok() ? commit(text) : status;
 }
 
 Status RunLog::addEvaluation(const Json &record) {
-  evaluations_ += (evaluationCount_ ? ",\n    " : "\n    ") + dump(record);
-  ++evaluationCount_;
-  if (record["val_loss"].is_number() && (bestValLoss_.is_null() || record["val_loss"] < bestValLoss_)) {
-    bestValLoss_ = record["val_loss"];
-    bestValIteration_ = record["iter"];
-  }
-  if (Status status = appendLine("evaluation", record); !status.ok())
-    return status;
-  return commit("");
+  countEvaluation(record);
+  Status status = appendLine("evaluation", record);
+  return status.ok() ? commit("") : status;
 }
+
+Status RunLog::addCheckpoint(const Json &record) {
+  countCheckpoint(record);
+  Status status = appendLine("checkpoint", record);
+  return status.ok() ? commit("") : status;
+}
+
+Status RunLog::addResume(const Json &record) { return appendLine("resume", record); }
 
 Status RunLog::addSample(const Json &record) { return appendLine("sample", record); }
 

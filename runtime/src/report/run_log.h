@@ -46,6 +46,10 @@ public:
                                                 const nlohmann::ordered_json &header);
   // Keeps the figures and writes no file: of ranks other than 0.
   static Result<std::unique_ptr<RunLog>> createNowhere();
+  // Goes on with the log of a run that ended: `position` bytes of its .jsonl hold,
+  // what follows them, after the checkpoint that is resumed from, is dropped.
+  static Result<std::unique_ptr<RunLog>> resume(const std::string &outDir, const std::string &runName,
+                                                uint64_t position);
   RunLog(const RunLog &) = delete;
   RunLog &operator=(const RunLog &) = delete;
   ~RunLog();
@@ -53,6 +57,10 @@ public:
   // A record of training_iterations or eval_steps.
   Status addIteration(const nlohmann::ordered_json &record);
   Status addEvaluation(const nlohmann::ordered_json &record);
+  // A record of checkpoints.
+  Status addCheckpoint(const nlohmann::ordered_json &record);
+  // That the run goes on from a checkpoint: a line of the .jsonl only.
+  Status addResume(const nlohmann::ordered_json &record);
   // A generated text: a line of the .jsonl only.
   Status addSample(const nlohmann::ordered_json &record);
   // end_time and how the run ended, which joins `metadata`.
@@ -60,6 +68,8 @@ public:
 
   const std::string &path() const { return path_; }
   const std::string &runName() const { return runName_; }
+  // Bytes of the .jsonl so far.
+  uint64_t position() const { return position_; }
   // The least val_loss so far and its iteration; null before an evaluation.
   const nlohmann::ordered_json &bestValLoss() const { return bestValLoss_; }
   const nlohmann::ordered_json &bestValIteration() const { return bestValIteration_; }
@@ -73,6 +83,12 @@ private:
     std::string pending;  // records that this copy lacks
   };
   RunLog() = default;
+  // Writes both copies for the first time.
+  Status writeCopies(const std::string &body);
+  // Counts a record and gives its text in the document.
+  std::string countIteration(const nlohmann::ordered_json &record);
+  void countEvaluation(const nlohmann::ordered_json &record);
+  void countCheckpoint(const nlohmann::ordered_json &record);
   Status commit(const std::string &text);
   // Makes another hidden copy, for somebody reads this one.
   Status replaceHidden();
@@ -95,6 +111,9 @@ private:
   nlohmann::ordered_json head_; // all that stands before the iterations
   std::string evaluations_;     // records as text, joined
   uint64_t evaluationCount_ = 0;
+  std::string checkpoints_;
+  uint64_t checkpointCount_ = 0;
+  uint64_t position_ = 0;
 };
 
 // Local time as 2025-01-03T14:30:22+0100.

@@ -5,6 +5,7 @@
 #include "txc/Manual/Manual.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -354,13 +355,40 @@ Result<RunOptions> resolveOptions(const Json &config, const Command &command) {
 
   if (options.lr_decay_iters == 0)
     options.lr_decay_iters = std::max<int64_t>(options.max_iters, 1);
-  if (options.init_from == run::InitFrom::Resume)
-    return Status::usage("--init_from=resume: checkpoints are not built yet; train with --init_from=scratch");
-  if (options.always_save_checkpoint)
-    return Status::usage(
-        "--always_save_checkpoint=true: checkpoints are not built yet; leave it out or set it to "
-        "false");
+  const std::string &from = options.init_from, suffix = ".safetensors";
+  if (from != "scratch" && from != "resume" &&
+      (from.size() <= suffix.size() || from.compare(from.size() - suffix.size(), suffix.size(), suffix) != 0))
+    return Status::usage("--init_from=" + from + ": expected scratch, resume or a FILE.safetensors");
   return options;
+}
+
+Json savedOptions(const RunOptions &options) {
+  static const std::vector<std::string> ofThisRunAlone = {"out_dir", "init_from", "eval_only", "sample"};
+  Json out = Json::object();
+  for (const OptionInfo &option : allOptions()) {
+    if (option.key == "threads") // the first that is no key of a spec
+      break;
+    if (option.runTime && std::find(ofThisRunAlone.begin(), ofThisRunAlone.end(), option.key) == ofThisRunAlone.end())
+      out[option.key] = option.get(options);
+  }
+  return out;
+}
+
+Result<Command> withSavedOptions(const Command &command, const Json &saved) {
+  Command out = command;
+  out.overrides.clear();
+  const Json known = savedOptions(RunOptions());
+  for (const auto &[key, value] : saved.items()) {
+    if (!known.contains(key) || value.is_null())
+      continue;
+    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    RunOptions scratch;
+    if (Status status = findOption(key)->set(scratch, text); !status.ok())
+      return Status::failed(key + ": " + text + ": " + status.message());
+    out.overrides.push_back({key, text});
+  }
+  out.overrides.insert(out.overrides.end(), command.overrides.begin(), command.overrides.end());
+  return out;
 }
 
 Json toJson(const RunOptions &options) {
@@ -379,6 +407,7 @@ manual::Tool describeTool() {
   manual::Command command;
   command.examples = {{"txrun step.so --dataset=shakespeare_char", ""},
                       {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
+                      {"txrun step.so --init_from=resume", ""},
                       {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
                       {"txrun step.so --dataset=shakespeare_char --sample --prompt=\"ROMEO:\"", ""},
                       {"txrun step.so --max_iters=10 --json | jq .loss", ""},
@@ -432,7 +461,7 @@ manual::Tool describeTool() {
                     {"2", "wrong usage"},
                     {"3", "device or library failed, or another rank"},
                     {"4", "training diverged"},
-                    {"130, 143", "interrupted, terminated: after finishing the iteration and its log"}};
+                    {"130, 143", "interrupted, terminated: after finishing the iteration, its log and a checkpoint"}};
   tool.seeAlso = {"txc", "txdata", "txreport"};
   return tool;
 }

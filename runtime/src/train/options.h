@@ -74,6 +74,12 @@ Result<RunOptions> resolveOptions(const nlohmann::ordered_json &config, const Co
 // Every run-time option and its value, as the log shows them.
 nlohmann::ordered_json toJson(const RunOptions &options);
 
+// Those that a checkpoint keeps for whoever resumes from it: all keys of a spec that
+// txrun reads, but for where it writes and what it does besides training.
+nlohmann::ordered_json savedOptions(const RunOptions &options);
+// `command` where these hold unless it says otherwise.
+Result<Command> withSavedOptions(const Command &command, const nlohmann::ordered_json &saved);
+
 // `config` without its sections, if it has any.
 nlohmann::ordered_json flattened(const nlohmann::ordered_json &config);
 

@@ -16,7 +16,7 @@
 // (none on the CPU) and takes losses and statistics when they arrive. So a
 // report, and the discovery that training has diverged, may come when the
 // device is already at one of the next iterations; parameters are not saved
-// in between. Time is the device's: from the end of one iteration to the end of
+// in between: before it saves, the host takes all results. Time is the device's: from the end of one iteration to the end of
 // the next, or from its beginning if anything else was done before it.
 //
 //===----------------------------------------------------------------------===//
@@ -61,8 +61,6 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   Result<RunOptions> options = resolveOptions(metadata.value("config", Json::object()), command);
   if (!options.ok())
     return options.status();
-  if (options->profile > 0)
-    options->max_iters = kProfileWarmUp + options->profile;
   Result<std::unique_ptr<Control>> control = meet(*step, *options);
   if (!control.ok())
     return control.status();
@@ -72,6 +70,27 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
       ranks->fail(status);
     return status;
   };
+  std::unique_ptr<FolderLock> lock;
+  if (!*control || (*control)->world().rank == 0) {
+    Result<std::unique_ptr<FolderLock>> taken = FolderLock::take(options->out_dir);
+    if (!taken.ok())
+      return shared(taken.status());
+    lock = std::move(*taken);
+  }
+  std::optional<Checkpoint> checkpoint;
+  std::vector<std::string> notes;
+  std::set<std::string> bad;
+  if (options->init_from == "resume") {
+    Result<Resumption> resumption = findCheckpoint(command, *options, metadata, control->get());
+    if (!resumption.ok())
+      return shared(resumption.status());
+    checkpoint = std::move(resumption->checkpoint);
+    notes = std::move(resumption->notes);
+    bad = std::move(resumption->bad);
+    options = std::move(resumption->options);
+  }
+  if (options->profile > 0)
+    options->max_iters = kProfileWarmUp + options->profile;
 
   Result<data::TokenDataset> dataset = data::TokenDataset::open(options->dataset, {});
   if (!dataset.ok())
@@ -118,6 +137,11 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   }
   if (Status status = trainer->compareRanks(); !status.ok())
     return status;
+
+  trainer->lock_ = std::move(lock);
+  trainer->checkpoint_ = std::move(checkpoint);
+  trainer->resumeNotes_ = std::move(notes);
+  trainer->badCheckpoints_ = std::move(bad);
 
   if ((facts.options.sample || facts.options.sample_interval > 0) && facts.ranks > 1 &&
       trainer->step_.step().zero_level == 3)
@@ -208,23 +232,28 @@ Status Trainer::compareRanks() {
   return {};
 }
 
-Status Trainer::agreeOnSignal() {
-  if (!control_)
+Status Trainer::agreeOnSignals() {
+  const bool save = saveAsked_ && saveAsked_();
+  if (!control_) {
+    agreedSave_ = save;
     return {};
+  }
   // The answer to the question of the call before, so that nobody waits for it.
-  if (askedForSignal_) {
+  if (askedForSignals_) {
     Result<std::vector<std::string>> all = control_->finishGather();
-    askedForSignal_ = false;
+    askedForSignals_ = false;
     if (!all.ok())
       return all.status();
-    for (const std::string &text : *all)
+    for (const std::string &text : *all) {
       if (agreedSignal_ == 0)
         agreedSignal_ = std::atoi(text.c_str());
+      agreedSave_ |= text.find("save") != std::string::npos;
+    }
     if (agreedSignal_)
       return {};
   }
-  askedForSignal_ = true;
-  return control_->startGather(std::to_string(ownSignal_()));
+  askedForSignals_ = true;
+  return control_->startGather(std::to_string(ownSignal_()) + (save ? " save" : ""));
 }
 
 Status Trainer::compareParameters() {
@@ -285,9 +314,242 @@ Status Trainer::initialize() {
   status = stageHyper("init", 0, 0);
   if (status.ok())
     status = device_->run(step_.entry("init"));
+  if (status.ok())
+    status = restore();
   if (status.ok() && !facts_.options.dump_tensors.empty())
     status = dumpParameters(facts_.options.dump_tensors, step_, *device_);
   return status;
+}
+
+//===-- Checkpoints ---------------------------------------------------------===//
+
+Result<Trainer::Resumption> Trainer::findCheckpoint(const Command &command, const RunOptions &asked,
+                                                    const Json &metadata, Control *control) {
+  Resumption out;
+  const CheckpointFolder folder(asked.out_dir + "/checkpoints");
+  std::vector<std::string> problems;
+  // One rank looks and reads all of it; the others take the one that it found.
+  const bool looks = !control || control->world().rank == 0;
+  Result<Checkpoint> checkpoint = Status();
+  if (looks)
+    checkpoint = folder.openNewest(problems, out.bad);
+  if (looks && !checkpoint.ok())
+    return checkpoint.status();
+  if (control) {
+    Result<std::vector<std::string>> paths = control->gather(looks ? checkpoint->path() : "");
+    if (!paths.ok())
+      return paths.status();
+    if (!looks)
+      checkpoint = folder.openChecked((*paths)[0]);
+    if (!checkpoint.ok())
+      return checkpoint.status();
+  }
+  for (const std::string &problem : problems)
+    out.notes.push_back("skipped: " + problem);
+  if (!problems.empty())
+    out.notes.push_back("used instead: " + checkpoint->path());
+  const Json &config = checkpoint->manifest()["config"];
+  Result<std::string> inexact =
+      compareSteps(config.value("step", Json::object()), flattened(metadata.value("config", Json::object())),
+                   checkpoint->path(), command.stepPath);
+  if (!inexact.ok())
+    return inexact.status();
+  if (!inexact->empty())
+    out.notes.push_back("the step was compiled with other options, so the run may not go on to the bit:" + *inexact);
+  const Json saved = config.value("run", Json::object());
+  Result<Command> joined = withSavedOptions(command, saved);
+  if (!joined.ok())
+    return Status::failed(checkpoint->path() + ": its options: " + joined.status().message());
+  Result<RunOptions> options = resolveOptions(metadata.value("config", Json::object()), *joined);
+  if (!options.ok())
+    return options.status();
+  std::string changed;
+  const Json now = savedOptions(*options);
+  for (const auto &[key, value] : saved.items())
+    if (now.contains(key) && now[key] != value)
+      changed += "\n  " + key + ": " + value.dump() + " in the checkpoint, now " + now[key].dump();
+  if (!changed.empty())
+    out.notes.push_back("changed on the command line:" + changed);
+  out.options = std::move(*options);
+  out.checkpoint = std::move(*checkpoint);
+  return out;
+}
+
+Status Trainer::restore() {
+  const RunOptions &options = facts_.options;
+  if (checkpoint_) {
+    const Json &manifest = checkpoint_->manifest();
+    if (Status status = checkWeights(step_, facts_.metadata, checkpoint_->model(), checkpoint_->path());
+        !status.ok())
+      return status;
+    const Json data = manifest.value("data", Json::object());
+    for (auto [key, tokens] : {std::pair{"train_tokens", facts_.trainTokens}, {"val_tokens", facts_.valTokens}})
+      if (data.value(key, Json()) != tokens)
+        return Status::failed(checkpoint_->path() + ": it was trained on other data than " +
+                              facts_.datasetDirectory + ": " + key + " " + data.value(key, Json()).dump() +
+                              " in the checkpoint, " + std::to_string(tokens) +
+                              " now; give the --dataset that it was trained on");
+    if (Status status = restoreTensors(step_, *device_, facts_.rank, true,
+                                       [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
+                                         return checkpoint_->read(name, begin, count, out);
+                                       });
+        !status.ok())
+      return status;
+    done_ = saved_ = manifest["iteration"].get<int64_t>();
+    const Json position = manifest.value("position", Json::object());
+    auto number = [&](const char *key, auto &value) {
+      if (position.contains(key) && position[key].is_number())
+        value = position[key].get<std::decay_t<decltype(value)>>();
+    };
+    number("evaluated", evaluated_);
+    number("sampled", sampled_);
+    number("val_loss", valLoss_);
+    number("best_val_iter", bestIteration_);
+    if (position.contains("best_val_loss") && position["best_val_loss"].is_number())
+      bestValLoss_ = position["best_val_loss"].get<double>();
+  } else if (options.init_from != "scratch") {
+    Result<SafetensorsFile> file = SafetensorsFile::open(options.init_from);
+    if (!file.ok())
+      return file.status();
+    std::map<std::string, std::vector<uint64_t>> weights;
+    for (const TensorEntry &tensor : file->header().tensors) {
+      if (tensor.dtype != "F32")
+        return Status::failed(options.init_from + ": '" + tensor.name + "' is " + tensor.dtype + ", expected F32");
+      weights[tensor.name] = tensor.shape;
+    }
+    if (Status status = checkWeights(step_, facts_.metadata, weights, options.init_from); !status.ok())
+      return status;
+    if (Status status = restoreTensors(step_, *device_, facts_.rank, false,
+                                       [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
+                                         return file->read(*file->header().find(name), begin * 4, out, count * 4);
+                                       });
+        !status.ok())
+      return status;
+    resumeNotes_.push_back("weights of " + options.init_from);
+  }
+  if (options.keep_checkpoints == 0 || options.profile > 0 || options.eval_only)
+    return {};
+  Saving::Options saving;
+  saving.outDir = options.out_dir;
+  saving.keep = options.keep_checkpoints;
+  saving.bad = badCheckpoints_;
+  saving.rank = facts_.rank;
+  saving.numRanks = facts_.ranks;
+  Result<std::unique_ptr<Saving>> created = Saving::create(step_, facts_.metadata, *device_, std::move(saving));
+  if (!created.ok())
+    return created.status();
+  saving_ = std::move(*created);
+  return {};
+}
+
+Status Trainer::openLog(std::time_t now, const Json &header) {
+  if (!speaks()) {
+    Result<std::unique_ptr<RunLog>> nowhere = RunLog::createNowhere();
+    log_ = std::move(*nowhere);
+    return {};
+  }
+  const std::string &outDir = facts_.options.out_dir;
+  if (checkpoint_ && !facts_.options.eval_only && facts_.options.profile == 0) {
+    const Json &manifest = checkpoint_->manifest();
+    const Json position = manifest.value("position", Json::object()).value("log_bytes", Json());
+    const std::string run = manifest["run"].get<std::string>();
+    if (position.is_number_unsigned() && run.find('/') == std::string::npos) {
+      Result<std::unique_ptr<RunLog>> log = RunLog::resume(outDir, run, position.get<uint64_t>());
+      if (log.ok()) {
+        log_ = std::move(*log);
+        Json record = manifest.value("record", Json::object());
+        record["path"] = checkpoint_->path();
+        if (Status status = log_->addCheckpoint(record); !status.ok())
+          return status;
+        return log_->addResume({{"iter", done_},
+                                {"path", checkpoint_->path()},
+                                {"timestamp", timestamp(now)},
+                                {"notes", resumeNotes_}});
+      }
+      resumeNotes_.push_back("a new log is begun: " + log.status().message());
+    }
+  }
+  Result<std::unique_ptr<RunLog>> log = RunLog::create(outDir, now, header);
+  if (!log.ok())
+    return log.status();
+  log_ = std::move(*log);
+  return {};
+}
+
+Status Trainer::save(int64_t iteration, bool last) {
+  if (!saving_)
+    return {};
+  lastEnd_.reset();
+  if (Status status = takeResults(0); !status.ok())
+    return status;
+  if (saved_ != iteration) {
+    saving_->wait();
+    if (Status status = takeSaved(false); !status.ok())
+      return status;
+    const RunOptions &options = facts_.options;
+    const Json valLoss = evaluated_ == iteration ? Json(valLoss_) : Json();
+    Json record = {{"iter", iteration}, {"val_loss", valLoss}, {"path", ""}, {"timestamp", timestamp(std::time(nullptr))}};
+    Json manifest = {
+        {"run", log_->runName()},
+        {"record", record},
+        {"position",
+         {{"evaluated", evaluated_},
+          {"val_loss", valLoss},
+          {"sampled", sampled_},
+          {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
+          {"best_val_iter", bestIteration_},
+          {"log_bytes", log_->position()}}},
+        {"rng", {{"generator", "philox4x32-10"}, {"seed", options.seed},
+                 {"next_micro_batch", iteration * options.gradient_accumulation_steps}}},
+        {"data",
+         {{"dataset", facts_.datasetName},
+          {"train_tokens", facts_.trainTokens},
+          {"val_tokens", facts_.valTokens},
+          {"next_batch", iteration * options.gradient_accumulation_steps}}},
+        {"step", {{"sha256", step_.contentHash()}, {"architecture_name", facts_.architectureName()},
+                  {"runtime", TXC_VERSION}}},
+        {"config",
+         {{"step", flattened(facts_.metadata.value("config", Json::object()))}, {"run", savedOptions(options)}}}};
+    Status status = saving_->begin(iteration, manifest, record);
+    if (status.ok())
+      saved_ = iteration;
+    else if (last || status.code() == Code::Device)
+      return status;
+    else
+      show("warning", "Warning  no checkpoint after iteration " + std::to_string(iteration) + ": " + status.message() +
+                          "\n", {{"text", status.message()}});
+  }
+  if (!last)
+    return {};
+  saving_->wait();
+  return takeSaved(true);
+}
+
+Status Trainer::takeSaved(bool fail) {
+  if (!saving_)
+    return {};
+  for (const Saving::Outcome &outcome : saving_->finished()) {
+    if (!outcome.written.path.empty()) {
+      show("checkpoint",
+           format("Checkpoint %s │ %s in %.1f s\n", outcome.written.path.c_str(),
+                  bytesText(outcome.written.bytes).c_str(), outcome.written.seconds),
+           outcome.record);
+      if (Status status = log_->addCheckpoint(outcome.record); !status.ok())
+        return status;
+    }
+    if (outcome.status.ok())
+      continue;
+    const bool lost = outcome.written.path.empty();
+    const std::string message =
+        outcome.status.message() +
+        (lost ? "; older checkpoints are as they were; free space or give another --out_dir" : "");
+    if (lost && fail)
+      return Status::failed("the last checkpoint was not written: " + message);
+    show("warning", "Warning  " + message + "\n", {{"text", message}});
+    if (lost)
+      saved_ = -1;
+  }
+  return {};
 }
 
 Status Trainer::stageHyper(const char *entry, int64_t iteration, int64_t micro) {
@@ -322,7 +584,7 @@ void Trainer::show(const char *event, const std::string &text, const Json &recor
     Json line = {{"event", event}};
     line.update(record);
     screen_.text(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-  } else if (!facts_.options.quiet) {
+  } else if (!facts_.options.quiet || std::strcmp(event, "warning") == 0) {
     screen_.text(text);
   }
 }
@@ -481,7 +743,7 @@ Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &spl
   // As many rounds as give every rank a batch in each.
   const int64_t ranks = facts_.ranks;
   for (int64_t batch = 0; batch < facts_.options.eval_iters && !stopped; batch += ranks) {
-    Status status = agreeOnSignal();
+    Status status = agreeOnSignals();
     if (status.ok())
       status = stageBatch("eval", split, stream, batch + facts_.rank).status();
     if (status.ok())
@@ -528,10 +790,14 @@ Status Trainer::evaluate(int64_t iteration) {
   }
   result.seconds = secondsSince(start);
   progress_.addEvaluation(result.seconds);
-  const Json &best = log_->bestValLoss();
-  const bool better = best.is_null() || result.valLoss < best.get<double>();
-  result.bestValLoss = better ? result.valLoss : best.get<double>();
-  result.bestIteration = better ? iteration : log_->bestValIteration().get<int64_t>();
+  if (!bestValLoss_ || result.valLoss < *bestValLoss_) {
+    bestValLoss_ = result.valLoss;
+    bestIteration_ = iteration;
+  }
+  result.bestValLoss = *bestValLoss_;
+  result.bestIteration = bestIteration_;
+  evaluated_ = iteration;
+  valLoss_ = result.valLoss;
   Json record = evaluationJson(result, timestamp(std::time(nullptr)));
   show("evaluation", evaluationText(result), record);
   return log_->addEvaluation(record);
@@ -602,30 +868,47 @@ Status Trainer::loop() {
     return interval > 0 && iteration > 0 && iteration % interval == 0;
   };
   if (options.eval_only) {
-    Status status = evaluate(0);
-    return status.ok() && options.sample && !signal_() ? sample(0) : status;
+    Status status = evaluate(done_);
+    return status.ok() && options.sample && !signal_() ? sample(done_) : status;
   }
-  for (int64_t iteration = 0; iteration < options.max_iters && !signal_(); ++iteration) {
-    if (Status status = agreeOnSignal(); !status.ok())
+  auto evaluateAndSave = [&](int64_t iteration) -> Status {
+    Status status = evaluate(iteration);
+    if (status.ok() && evaluated_ == iteration && iteration > 0 &&
+        (options.always_save_checkpoint || bestIteration_ == iteration))
+      status = save(iteration, false);
+    return status;
+  };
+  for (; done_ < options.max_iters && !signal_(); ++done_) {
+    if (Status status = agreeOnSignals(); !status.ok())
       return status;
-    if (due(options.eval_interval, iteration))
-      if (Status status = evaluate(iteration); !status.ok())
+    if (due(options.eval_interval, done_) && evaluated_ != done_)
+      if (Status status = evaluateAndSave(done_); !status.ok())
         return status;
-    if (due(options.sample_interval, iteration) && !signal_())
-      if (Status status = sample(iteration); !status.ok())
+    if (due(options.sample_interval, done_) && sampled_ != done_ && !signal_()) {
+      if (Status status = sample(done_); !status.ok())
         return status;
+      sampled_ = done_;
+    }
     if (signal_())
       break;
-    if (Status status = submitIteration(iteration); !status.ok())
+    if (std::exchange(agreedSave_, false))
+      if (Status status = save(done_, false); !status.ok())
+        return status;
+    if (Status status = submitIteration(done_); !status.ok())
+      return status;
+    if (Status status = takeSaved(false); !status.ok())
       return status;
   }
   if (Status status = takeResults(0); !status.ok())
     return status;
-  if (options.eval_interval > 0 && !signal_())
-    if (Status status = evaluate(options.max_iters); !status.ok())
+  if (options.eval_interval > 0 && evaluated_ != done_ && !signal_())
+    if (Status status = evaluate(done_); !status.ok())
+      return status;
+  if (done_ > 0)
+    if (Status status = save(done_, true); !status.ok())
       return status;
   if (options.sample && !signal_())
-    return sample(options.max_iters);
+    return sample(done_);
   return {};
 }
 
@@ -633,27 +916,35 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
   std::time_t now = std::time(nullptr);
   Json header = headerJson(facts_, timestamp(now));
   screen_ = Screen(print, terminal);
-  progress_ = Progress(facts_.options.max_iters, facts_.options.eval_interval);
+  progress_ = Progress(std::max<int64_t>(facts_.options.max_iters - done_, 0), facts_.options.eval_interval);
   started_ = Clock::now();
   ownSignal_ = signal;
   if (control_)
     signal_ = [this] { return agreedSignal_; };
   else
     signal_ = signal;
-  Result<std::unique_ptr<RunLog>> log =
-      speaks() ? RunLog::create(facts_.options.out_dir, now, header) : RunLog::createNowhere();
-  if (!log.ok()) {
+  if (Status status = openLog(now, header); !status.ok()) {
     if (control_)
-      control_->fail(log.status());
-    return log.status();
+      control_->fail(status);
+    return status;
   }
-  log_ = std::move(*log);
   show("start", startupText(facts_, terminal.color) + "\nLog    " + log_->path() + "\n\n", header);
 
   if (!tuned_.empty())
     show("tune", "Tuned  " + tuned_ + "\n\n", {{"text", tuned_}});
 
+  if (checkpoint_)
+    show("resume", "Resumed " + checkpoint_->path() + " after iteration " + std::to_string(done_) + "\n",
+         {{"iter", done_}, {"path", checkpoint_->path()}});
+  for (const std::string &note : resumeNotes_)
+    show("note", "Note   " + note + "\n", {{"text", note}});
+
   Status status = facts_.options.profile > 0 ? profile() : loop();
+  if (saving_) {
+    saving_->wait();
+    Status saved = takeSaved(false);
+    status = status.ok() ? saved : status;
+  }
   if (status.ok())
     status = compareParameters();
   if (control_ && control_->failed() && !status.ok() && status.code() != Code::Diverged)

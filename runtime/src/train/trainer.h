@@ -2,6 +2,7 @@
 #ifndef TXC_RUNTIME_TRAIN_TRAINER_H
 #define TXC_RUNTIME_TRAIN_TRAINER_H
 
+#include "checkpoint/folder_lock.h"
 #include "comm/control.h"
 #include "data/dataset.h"
 #include "device/device.h"
@@ -13,6 +14,7 @@
 #include "sample/generator.h"
 #include "support/philox.h"
 #include "train/options.h"
+#include "train/saving.h"
 
 #include <chrono>
 #include <deque>
@@ -35,6 +37,9 @@ public:
   // `terminal` is where `print` goes.
   Status train(const Print &print, const std::function<int()> &signal, const Terminal &terminal = {});
 
+  // Asked once per iteration: whether to save a checkpoint now.
+  void saveWhen(std::function<bool()> asked) { saveAsked_ = std::move(asked); }
+
   const RunFacts &facts() const { return facts_; }
   bool speaks() const { return facts_.rank == 0; }
   // The signal that ended it, or 0.
@@ -56,12 +61,29 @@ private:
   // With several ranks: finds the others, and compares what must be the same.
   static Result<std::unique_ptr<Control>> meet(const StepFile &step, const RunOptions &options);
   Status compareRanks();
-  // Which signal to obey, if any. With several ranks all take part and get the
-  // same answer, one call after a signal came to one of them.
-  Status agreeOnSignal();
+  // Which signal to obey, if any, and whether to save. With several ranks all take
+  // part and get the same answer, one call after a signal came to one of them.
+  Status agreeOnSignals();
   // That what all ranks should have alike is alike, to the bit.
   Status compareParameters();
   Status initialize();
+  // The checkpoint to go on from, and the options that then hold.
+  struct Resumption {
+    Checkpoint checkpoint;
+    RunOptions options;
+    std::vector<std::string> notes;
+    std::set<std::string> bad;
+  };
+  static Result<Resumption> findCheckpoint(const Command &command, const RunOptions &asked,
+                                           const nlohmann::ordered_json &metadata, Control *control);
+  // Takes over what the checkpoint, or the file of weights, has.
+  Status restore();
+  Status openLog(std::time_t now, const nlohmann::ordered_json &header);
+  // Saves the state after `iteration` updates, unless it is saved; waits until it is
+  // written if it is the `last` of the run.
+  Status save(int64_t iteration, bool last);
+  // Logs the checkpoints that were written; with `fail`, one that was not is an error.
+  Status takeSaved(bool fail);
   // Gives an entry what it reads. The batch is `number` of `stream`.
   Status stageHyper(const char *entry, int64_t iteration, int64_t micro);
   struct Batch {
@@ -88,7 +110,12 @@ private:
   StepFile step_;
   data::TokenDataset dataset_;
   std::unique_ptr<Control> control_; // null for one rank; outlives the device
+  std::unique_ptr<FolderLock> lock_;
+  std::optional<Checkpoint> checkpoint_; // that is resumed from
+  std::vector<std::string> resumeNotes_; // for the user
+  std::set<std::string> badCheckpoints_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Saving> saving_; // null if nothing is saved
   std::unique_ptr<Generator> generator_; // null if no text is asked for
   std::unique_ptr<RunLog> log_;
   RunFacts facts_;
@@ -101,7 +128,17 @@ private:
   std::function<int()> signal_; // the agreed one
   std::function<int()> ownSignal_;
   int agreedSignal_ = 0;
-  bool askedForSignal_ = false;
+  bool agreedSave_ = false;
+  bool askedForSignals_ = false;
+  std::function<int()> signal_;
+  std::function<bool()> saveAsked_;
+  int64_t done_ = 0;       // updates
+  int64_t saved_ = -1;     // after how many of them a checkpoint was begun,
+  int64_t evaluated_ = -1; // the last evaluation was,
+  int64_t sampled_ = -1;   // and texts were generated
+  double valLoss_ = 0;     // of that evaluation
+  std::optional<double> bestValLoss_;
+  int64_t bestIteration_ = 0;
   std::deque<Pending> pending_;
   double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration
   // End of the last iteration, if nothing but training was done since.

@@ -79,13 +79,35 @@ TEST(Options, BadValues) {
   EXPECT_MENTIONS(errorOf({"a.so", "b.so"}), "b.so");
 }
 
-TEST(Options, CheckpointsAreRefusedNotIgnored) {
-  for (const char *argument : {"--init_from=resume", "--always_save_checkpoint"}) {
-    Result<RunOptions> options = resolve(Json::object(), {"step.so", argument});
+TEST(Options, WhereWeightsComeFrom) {
+  for (const char *from : {"scratch", "resume", "model.safetensors"}) {
+    Result<RunOptions> options = resolve(Json::object(), {"step.so", std::string("--init_from=") + from});
+    ASSERT_TRUE(options.ok());
+    EXPECT_EQ(options->init_from, from);
+  }
+  for (const char *from : {"resum", ".safetensors", "model.pt"}) {
+    Result<RunOptions> options = resolve(Json::object(), {"step.so", std::string("--init_from=") + from});
     ASSERT_FALSE(options.ok());
     EXPECT_EQ(options.status().code(), Code::Usage);
-    EXPECT_MENTIONS(options.status().message(), "not built yet");
+    EXPECT_MENTIONS(options.status().message(), "scratch, resume or a FILE.safetensors");
   }
+}
+
+TEST(Options, ACheckpointsOptionsHoldUnlessTheCommandLineSaysOtherwise) {
+  Result<RunOptions> before = resolve(Json::object(), {"step.so", "--seed=7", "--max_iters=10", "--out_dir=a"});
+  ASSERT_TRUE(before.ok());
+  Json saved = savedOptions(*before);
+  EXPECT_FALSE(saved.contains("out_dir"));
+  Result<Command> command = parseCommandLine({"step.so", "--max_iters=20"});
+  ASSERT_TRUE(command.ok());
+  Result<Command> joined = withSavedOptions(*command, saved);
+  ASSERT_TRUE(joined.ok());
+  Result<RunOptions> after = resolveOptions(Json{{"seed", 9}}, *joined);
+  ASSERT_TRUE(after.ok());
+  EXPECT_EQ(after->seed, 7);
+  EXPECT_EQ(after->max_iters, 20);
+  EXPECT_EQ(after->lr_decay_iters, 10);
+  EXPECT_EQ(after->out_dir, "out");
 }
 
 TEST(Options, RecipeWithABadValue) {
