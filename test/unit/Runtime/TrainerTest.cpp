@@ -279,7 +279,7 @@ TEST(Trainer, JsonAndQuietOutput) {
     ASSERT_TRUE(parsed.is_object()) << line;
     events.push_back(parsed["event"]);
   }
-  EXPECT_EQ(events, (std::vector<std::string>{"start", "iteration", "iteration", "evaluation", "end"}));
+  EXPECT_EQ(events, (std::vector<std::string>{"start", "iteration", "iteration", "evaluation", "checkpoint", "end"}));
   ToyRun quiet({"--max_iters=2", "--quiet"});
   EXPECT_EQ(quiet.output, "");
   EXPECT_EQ(quiet.log["training_iterations"].size(), 2u);
