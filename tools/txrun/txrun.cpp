@@ -42,14 +42,16 @@ static int launch(const txc::Command &command, int64_t ranks, const std::vector<
     return fail(text.status());
   txc::Result<nlohmann::ordered_json> metadata = txc::parseJson(*text);
   const std::string target = metadata.ok() && metadata->is_object() ? metadata->value("target", "") : "";
-  const int64_t compiled = metadata.ok() && metadata->is_object() ? metadata->value("num_ranks", int64_t(1)) : 1;
+  const int64_t compiled =
+      metadata.ok() && metadata->is_object() ? metadata->value("num_ranks", int64_t(1)) : 1;
   if (compiled != ranks)
-    return fail(txc::Status::usage(txc::format(
-        "--nproc=%lld: %s is compiled for %lld rank%s (mesh dp:%lld); give --nproc=%lld, or compile it again with "
-        "--mesh=dp:%lld",
-        static_cast<long long>(ranks), command.stepPath.c_str(), static_cast<long long>(compiled),
-        compiled == 1 ? "" : "s", static_cast<long long>(compiled), static_cast<long long>(compiled),
-        static_cast<long long>(ranks))));
+    return fail(txc::Status::usage(
+        txc::format("--nproc=%lld: %s is compiled for %lld rank%s (mesh dp:%lld); give --nproc=%lld, or "
+                    "compile it again with "
+                    "--mesh=dp:%lld",
+                    static_cast<long long>(ranks), command.stepPath.c_str(), static_cast<long long>(compiled),
+                    compiled == 1 ? "" : "s", static_cast<long long>(compiled),
+                    static_cast<long long>(compiled), static_cast<long long>(ranks))));
   std::vector<std::string> words;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == "--nproc")
@@ -85,6 +87,7 @@ int main(int argc, char **argv) {
   if (txc::Result<txc::World> world = txc::worldOf([](const char *name) { return std::getenv(name); });
       world.ok() && world->size > 1)
     rankName = txc::format("rank %d: ", world->rank);
+  std::signal(SIGUSR1, SIG_IGN); // there is nothing to save yet
   txc::Result<std::unique_ptr<txc::Trainer>> trainer = txc::Trainer::create(*command);
   if (!trainer.ok())
     return fail(trainer.status());

@@ -31,9 +31,7 @@ static std::string folderName(uint64_t sequence, int64_t iteration) {
 
 //===-- The manifest --------------------------------------------------------===//
 
-static std::string seal(std::string_view body) {
-  return ",\n \"sha256\": \"" + sha256Hex(body) + "\"\n}\n";
-}
+static std::string seal(std::string_view body) { return ",\n \"sha256\": \"" + sha256Hex(body) + "\"\n}\n"; }
 
 std::string sealManifest(const Json &manifest) {
   std::string body = manifest.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -47,7 +45,8 @@ Result<Json> openManifest(std::string_view text, const std::string &path) {
     return Status::failed(path + ": the manifest is cut off after " + std::to_string(text.size()) + " bytes");
   std::string_view body = text.substr(0, text.size() - sealBytes);
   if (text.substr(body.size()) != seal(body))
-    return Status::failed(path + ": the manifest is damaged: its text does not have the SHA-256 that it names");
+    return Status::failed(path +
+                          ": the manifest is damaged: its text does not have the SHA-256 that it names");
   Result<Json> parsed = parseJson(text);
   if (!parsed.ok())
     return Status::failed(path + ": the manifest is " + parsed.status().message());
@@ -61,8 +60,7 @@ Result<Json> openManifest(std::string_view text, const std::string &path) {
     return Status::failed(path + ": the checkpoint is of version " + json["version"].dump() +
                           ", this txrun reads version " + std::to_string(kVersion));
   for (const char *key : {"sequence", "iteration"})
-    if (!json.contains(key) || !json[key].is_number_integer() || json[key] < 0 ||
-        json[key] > INT64_MAX / 2)
+    if (!json.contains(key) || !json[key].is_number_integer() || json[key] < 0 || json[key] > INT64_MAX / 2)
       return wrong(key);
   if (!json.contains("run") || !json["run"].is_string())
     return wrong("run");
@@ -173,7 +171,8 @@ Status Checkpoint::read(const std::string &name, uint64_t begin, uint64_t count,
     if (piece.begin > begin || piece.end <= begin)
       continue;
     const uint64_t until = std::min(piece.end, end);
-    if (Status status = files_[piece.file].read(piece.entry, (begin - piece.begin) * 4, out, (until - begin) * 4);
+    if (Status status =
+            files_[piece.file].read(piece.entry, (begin - piece.begin) * 4, out, (until - begin) * 4);
         !status.ok())
       return status;
     out += until - begin;
@@ -232,9 +231,9 @@ CheckpointFolder::Scan CheckpointFolder::scan() const {
     out.valid.push_back({path, std::move(*manifest)});
     out.nextSequence = std::max(out.nextSequence, out.valid.back().sequence() + 1);
   }
-  std::stable_sort(out.valid.begin(), out.valid.end(), [](const FoundCheckpoint &a, const FoundCheckpoint &b) {
-    return a.sequence() > b.sequence();
-  });
+  std::stable_sort(
+      out.valid.begin(), out.valid.end(),
+      [](const FoundCheckpoint &a, const FoundCheckpoint &b) { return a.sequence() > b.sequence(); });
   return out;
 }
 
@@ -252,17 +251,19 @@ Result<Checkpoint> CheckpointFolder::openNewest(std::vector<std::string> &proble
   std::string message = path_ + ": no checkpoint to resume from";
   for (const std::string &problem : problems)
     message += "\n  " + problem;
-  return Status::failed(message + (problems.empty() ? ": there is none; train with --init_from=scratch first, "
-                                                      "or give the --out_dir of the run"
-                                                    : "\nnone of them can be used; train with "
-                                                      "--init_from=scratch, or give another --out_dir"));
+  return Status::failed(message + (problems.empty()
+                                       ? ": there is none; train with --init_from=scratch first, "
+                                         "or give the --out_dir of the run"
+                                       : "\nnone of them can be used; train with "
+                                         "--init_from=scratch, or give another --out_dir"));
 }
 
 Result<Checkpoint> CheckpointFolder::openChecked(const std::string &path) const {
   for (const FoundCheckpoint &found : scan().valid)
     if (found.path == path)
       return Checkpoint::open(found, false);
-  return Status::failed(path + ": rank 0 found this checkpoint, this rank does not; all ranks must see the same out_dir");
+  return Status::failed(
+      path + ": rank 0 found this checkpoint, this rank does not; all ranks must see the same out_dir");
 }
 
 Status CheckpointFolder::prune(const std::string &run, int64_t keep, const std::set<std::string> &bad) const {
@@ -270,7 +271,8 @@ Status CheckpointFolder::prune(const std::string &run, int64_t keep, const std::
   for (const FoundCheckpoint &found : scan().valid) {
     if (found.manifest["run"] != run || bad.count(found.path) || ++seen <= keep)
       continue;
-    const std::string away = path_ + "/" + kHalfDeleted + std::filesystem::path(found.path).filename().string();
+    const std::string away =
+        path_ + "/" + kHalfDeleted + std::filesystem::path(found.path).filename().string();
     int error = files_->rename(found.path, away);
     if (error == 0)
       error = files_->remove(away);
@@ -369,9 +371,10 @@ Status CheckpointFolder::writeTensors(const std::string &path, const std::vector
 
 Status CheckpointFolder::writeAll(const std::string &folder, const CheckpointContent &content,
                                   double timeoutSeconds, uint64_t &bytes) const {
-  const std::string end = content.numRanks > 1 ? format("-%05lld-of-%05lld", static_cast<long long>(content.rank),
-                                                        static_cast<long long>(content.numRanks))
-                                               : "";
+  const std::string end = content.numRanks > 1
+                              ? format("-%05lld-of-%05lld", static_cast<long long>(content.rank) + 1,
+                                       static_cast<long long>(content.numRanks))
+                              : "";
   Json files = Json::array();
   for (bool optimizer : {false, true}) {
     Json description;
@@ -384,7 +387,9 @@ Status CheckpointFolder::writeAll(const std::string &folder, const CheckpointCon
   }
   // The other ranks tell rank 0 through the folder, which they share in any case,
   // what they wrote.
-  auto rankFile = [&](int64_t rank) { return folder + format("/rank-%05lld.json", static_cast<long long>(rank)); };
+  auto rankFile = [&](int64_t rank) {
+    return folder + format("/rank-%05lld.json", static_cast<long long>(rank));
+  };
   if (content.rank != 0) {
     const std::string path = rankFile(content.rank);
     if (Status status = writeText(path + ".part", files.dump()); !status.ok())
@@ -400,10 +405,11 @@ Status CheckpointFolder::writeAll(const std::string &folder, const CheckpointCon
     const std::string path = rankFile(rank);
     while (!isFile(path)) {
       if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > timeoutSeconds)
-        return Status::failed(format("%s: rank %lld of %lld did not write its part within %.0f s; all ranks must "
-                                     "see the same out_dir",
-                                     folder.c_str(), static_cast<long long>(rank),
-                                     static_cast<long long>(content.numRanks), timeoutSeconds));
+        return Status::failed(
+            format("%s: rank %lld of %lld did not write its part within %.0f s; all ranks must "
+                   "see the same out_dir",
+                   folder.c_str(), static_cast<long long>(rank), static_cast<long long>(content.numRanks),
+                   timeoutSeconds));
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     Result<std::string> text = readFile(path);
@@ -430,7 +436,8 @@ Status CheckpointFolder::writeAll(const std::string &folder, const CheckpointCon
   return {};
 }
 
-Result<WrittenCheckpoint> CheckpointFolder::write(const CheckpointContent &content, double timeoutSeconds) const {
+Result<WrittenCheckpoint> CheckpointFolder::write(const CheckpointContent &content,
+                                                  double timeoutSeconds) const {
   const auto start = std::chrono::steady_clock::now();
   const std::string name = folderName(content.sequence, content.iteration);
   const std::string temporary = path_ + "/" + kHalfWritten + name, final = path_ + "/" + name;

@@ -33,7 +33,8 @@ Result<std::unique_ptr<FolderLock>> FolderLock::take(const std::string &folder) 
     for (char &c : who)
       c = c < ' ' ? ' ' : c;
     who.erase(who.find_last_not_of(' ') + 1);
-    return Status::failed(folder + ": another run works in this folder" + (who.empty() ? "" : " (" + who + ")") +
+    return Status::failed(folder + ": another run works in this folder" +
+                          (who.empty() ? "" : " (" + who + ")") +
                           "; give another --out_dir, or end that run");
   }
   char host[256] = {};

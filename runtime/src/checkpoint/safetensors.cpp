@@ -68,7 +68,8 @@ static bool parseNumbers(const Json &array, std::vector<uint64_t> &numbers) {
   return true;
 }
 
-Result<SafetensorsHeader> parseSafetensors(std::string_view text, uint64_t fileBytes, const std::string &path) {
+Result<SafetensorsHeader> parseSafetensors(std::string_view text, uint64_t fileBytes,
+                                           const std::string &path) {
   auto bad = [&](const std::string &what) {
     return Status::failed(path + ": not a sound safetensors file: " + what);
   };
@@ -144,7 +145,8 @@ Result<SafetensorsHeader> parseSafetensors(std::string_view text, uint64_t fileB
     at += tensor.bytes;
   }
   if (at != dataBytes)
-    return bad("it has " + std::to_string(dataBytes) + " bytes of data, its tensors have " + std::to_string(at));
+    return bad("it has " + std::to_string(dataBytes) + " bytes of data, its tensors have " +
+               std::to_string(at));
   return header;
 }
 

@@ -50,7 +50,8 @@ struct SafetensorsHeader {
 uint64_t dtypeBytes(std::string_view dtype);
 
 // `text` is the file's beginning, with the header in it; `fileBytes` its length.
-Result<SafetensorsHeader> parseSafetensors(std::string_view text, uint64_t fileBytes, const std::string &path);
+Result<SafetensorsHeader> parseSafetensors(std::string_view text, uint64_t fileBytes,
+                                           const std::string &path);
 
 // Length and header of a file with these tensors in this order; sets `begin` and
 // `bytes` of each. The data follows at once, at a multiple of 8 bytes.

@@ -186,9 +186,10 @@ Result<int> launchRanks(int ranks, bool gpu, const std::vector<std::string> &arg
     const char *named = std::getenv("TXC_MPIRUN");
     const std::string mpirun = named && *named ? named : findProgram("mpirun");
     if (mpirun.empty())
-      return Status{Code::Device, "--nproc on the CPU starts the ranks with Open MPI's mpirun, which is not in PATH; "
-                                  "install it (Debian: apt install openmpi-bin libopenmpi-dev) and build txc again, "
-                                  "or name it in TXC_MPIRUN"};
+      return Status{Code::Device,
+                    "--nproc on the CPU starts the ranks with Open MPI's mpirun, which is not in PATH; "
+                    "install it (Debian: apt install openmpi-bin libopenmpi-dev) and build txc again, "
+                    "or name it in TXC_MPIRUN"};
     // All on this host, no rank bound to a core: threads are shared out by txrun.
     std::vector<std::string> words = {mpirun, "-q", "-n", std::to_string(ranks), "--oversubscribe", "--bind-to", "none",
                                       "--mca", "plm", "isolated", "--mca", "btl", "vader,self", "--mca", "pml", "ob1",

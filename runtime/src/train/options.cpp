@@ -195,9 +195,10 @@ const std::vector<OptionInfo> &allOptions() {
         wholeNumber("profile", &RunOptions::profile, 0, 1000000, "0",
                     "Time every command over N iterations after a few to warm up, write the table to "
                     "OUT_DIR/profile.json and stop; 0: train."));
-    out.push_back(wholeNumber("nproc", &RunOptions::nproc, 1, 1024, "1",
-                              "Start this many ranks on this host; as many as step.so was compiled for. Other "
-                              "launchers (torchrun, srun, mpirun) are recognised by their environment."));
+    out.push_back(
+        wholeNumber("nproc", &RunOptions::nproc, 1, 1024, "1",
+                    "Start this many ranks on this host; as many as step.so was compiled for. Other "
+                    "launchers (torchrun, srun, mpirun) are recognised by their environment."));
     out.push_back(realNumber("comm_timeout", &RunOptions::comm_timeout, 1, 1e6, "600",
                              "Seconds after which a rank that the others wait for is given up."));
     out.push_back(truth("quiet", &RunOptions::quiet, false,
@@ -368,7 +369,8 @@ Json savedOptions(const RunOptions &options) {
   for (const OptionInfo &option : allOptions()) {
     if (option.key == "threads") // the first that is no key of a spec
       break;
-    if (option.runTime && std::find(ofThisRunAlone.begin(), ofThisRunAlone.end(), option.key) == ofThisRunAlone.end())
+    if (option.runTime &&
+        std::find(ofThisRunAlone.begin(), ofThisRunAlone.end(), option.key) == ofThisRunAlone.end())
       out[option.key] = option.get(options);
   }
   return out;
@@ -451,17 +453,19 @@ manual::Tool describeTool() {
       {"RANK, WORLD_SIZE", "which of how many ranks this is; also OMPI_COMM_WORLD_*, PMI_* and SLURM_*"},
       {"MASTER_ADDR, MASTER_PORT", "where rank 0 waits for the others"},
       {"TXC_NCCL_LIBRARY", "the file of NCCL, if not libnccl.so.2"},
-      {"TXC_MPI_LIBRARY, TXC_MPIRUN", "the file of txc's MPI plugin; the program that --nproc starts on a CPU"},
+      {"TXC_MPI_LIBRARY, TXC_MPIRUN",
+       "the file of txc's MPI plugin; the program that --nproc starts on a CPU"},
       {"TXC_CUDA_LIBRARY", "the file of NVIDIA's driver library, if not libcuda.so.1"},
       {"TXC_CUBLASLT_LIBRARY", "the file of cuBLASLt; docs/gpu.md says where it is looked for"},
       {"XDG_CACHE_HOME", "folder of the folder txc, where --tune keeps its choices; else ~/.cache"},
       {"NO_COLOR", "if set and not empty: no bold text on a terminal"}};
-  tool.exitCodes = {{"0", "done"},
-                    {"1", "bad input"},
-                    {"2", "wrong usage"},
-                    {"3", "device or library failed, or another rank"},
-                    {"4", "training diverged"},
-                    {"130, 143", "interrupted, terminated: after finishing the iteration, its log and a checkpoint"}};
+  tool.exitCodes = {
+      {"0", "done"},
+      {"1", "bad input"},
+      {"2", "wrong usage"},
+      {"3", "device or library failed, or another rank"},
+      {"4", "training diverged"},
+      {"130, 143", "interrupted, terminated: after finishing the iteration, its log and a checkpoint"}};
   tool.seeAlso = {"txc", "txdata", "txreport"};
   return tool;
 }

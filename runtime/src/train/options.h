@@ -50,7 +50,7 @@ struct RunOptions {
   bool graphs = true;
   bool tune = false;
   int64_t profile = 0; // iterations; 0: train
-  int64_t nproc = 1; // ranks to start on this host
+  int64_t nproc = 1;   // ranks to start on this host
   double comm_timeout = 600;
   bool quiet = false;
   bool json = false;

@@ -83,9 +83,8 @@ uint16_t roundToBf16(float value) {
 static Status restoreBuffer(const txc_buffer_t &buffer, const std::string &name, Device &device, int64_t rank,
                             const TensorReader &read) {
   const uint64_t size = elementsOf(buffer);
-  const uint64_t begin = buffer.full_elements
-                             ? std::min(static_cast<uint64_t>(rank) * size, buffer.full_elements)
-                             : 0;
+  const uint64_t begin =
+      buffer.full_elements ? std::min(static_cast<uint64_t>(rank) * size, buffer.full_elements) : 0;
   const uint64_t count = buffer.full_elements ? std::min(size, buffer.full_elements - begin) : size;
   // In parts, so that a table of gigabytes needs no second one.
   constexpr uint64_t kPart = 16 << 20;
@@ -95,7 +94,8 @@ static Status restoreBuffer(const txc_buffer_t &buffer, const std::string &name,
   for (uint64_t at = 0; at < size; at += kPart) {
     values.assign(std::min(kPart, size - at), 0);
     if (at < count)
-      if (Status status = read(name, begin + at, std::min<uint64_t>(values.size(), count - at), values.data());
+      if (Status status =
+              read(name, begin + at, std::min<uint64_t>(values.size(), count - at), values.data());
           !status.ok())
         return status;
     const void *data = values.data();
@@ -160,7 +160,8 @@ Status checkWeights(const StepFile &step, const Json &metadata,
     if (found == weights.end())
       add(std::string(parameter->name) + ": missing, the step has " + shapeText(shape));
     else if (found->second != shape)
-      add(std::string(parameter->name) + ": " + shapeText(found->second) + ", the step has " + shapeText(shape));
+      add(std::string(parameter->name) + ": " + shapeText(found->second) + ", the step has " +
+          shapeText(shape));
   }
   for (const auto &[name, shape] : weights)
     if (!known.count(name))

@@ -36,10 +36,12 @@ struct SavedTensors {
 Result<SavedTensors> savedTensors(const StepFile &step, const nlohmann::ordered_json &metadata, int64_t rank);
 
 // Reads elements [begin, begin + count) of a weight, or of NAME.moment1 or .moment2.
-using TensorReader = std::function<Status(const std::string &name, uint64_t begin, uint64_t count, float *out)>;
+using TensorReader =
+    std::function<Status(const std::string &name, uint64_t begin, uint64_t count, float *out)>;
 // Fills the step's weights, copies of them, and with `moments` both moments, else
 // leaves these alone.
-Status restoreTensors(const StepFile &step, Device &device, int64_t rank, bool moments, const TensorReader &read);
+Status restoreTensors(const StepFile &step, Device &device, int64_t rank, bool moments,
+                      const TensorReader &read);
 
 // Fails unless the step has exactly these weights; names each that differs.
 Status checkWeights(const StepFile &step, const nlohmann::ordered_json &metadata,

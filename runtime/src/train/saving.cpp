@@ -54,7 +54,8 @@ void Saving::write(CheckpointContent content, const Json &record) {
       outcome.written = *written;
       outcome.record["path"] = written->path;
       if (options_.rank == 0)
-        outcome.status = folder_.prune(content.manifest["run"].get<std::string>(), options_.keep, options_.bad);
+        outcome.status =
+            folder_.prune(content.manifest["run"].get<std::string>(), options_.keep, options_.bad);
     }
   }
   std::lock_guard lock(mutex_);
@@ -72,7 +73,8 @@ Result<std::string> compareSteps(const Json &saved, const Json &step, const std:
   auto compare = [&](const char *key, std::string &list) {
     const Json before = saved.value(key, Json()), now = step.value(key, Json());
     if (before != now)
-      list += format("\n  %s: %s in the checkpoint, %s in the step", key, before.dump().c_str(), now.dump().c_str());
+      list += format("\n  %s: %s in the checkpoint, %s in the step", key, before.dump().c_str(),
+                     now.dump().c_str());
   };
 #define TXC_COMPARE_Model_Compile(key) compare(#key, other);
 #define TXC_COMPARE_Train_Compile(key) compare(#key, inexact);

@@ -40,7 +40,8 @@ public:
   };
   // Copies the state as it is after what was enqueued, once the checkpoint before
   // is written. Fails if there is no memory for the copy.
-  Status begin(int64_t iteration, const nlohmann::ordered_json &manifest, const nlohmann::ordered_json &record);
+  Status begin(int64_t iteration, const nlohmann::ordered_json &manifest,
+               const nlohmann::ordered_json &record);
   void wait() { writer_.wait(); }
   // Those written, or not, since the last call.
   std::vector<Outcome> finished();

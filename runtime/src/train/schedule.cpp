@@ -33,7 +33,8 @@ double learningRateAt(const RunOptions &options, int64_t iteration) {
   return floor + share * (peak - floor);
 }
 
-txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro, int64_t rank, int64_t ranks) {
+txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro, int64_t rank,
+                    int64_t ranks) {
   txc_hyper_t hyper = {};
   const double update = static_cast<double>(iteration + 1);
   const uint64_t seed = static_cast<uint64_t>(options.seed);

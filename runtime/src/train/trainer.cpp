@@ -16,8 +16,8 @@
 // (none on the CPU) and takes losses and statistics when they arrive. So a
 // report, and the discovery that training has diverged, may come when the
 // device is already at one of the next iterations; parameters are not saved
-// in between: before it saves, the host takes all results. Time is the device's: from the end of one iteration to the end of
-// the next, or from its beginning if anything else was done before it.
+// in between: before it saves, the host takes all results. Time is the device's: from the end of one
+// iteration to the end of the next, or from its beginning if anything else was done before it.
 //
 //===----------------------------------------------------------------------===//
 #include "train/trainer.h"
@@ -145,8 +145,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
 
   if ((facts.options.sample || facts.options.sample_interval > 0) && facts.ranks > 1 &&
       trainer->step_.step().zero_level == 3)
-    return Status::usage("--sample: with zero 3 no rank has all weights; compile with --zero=2 or less, or leave it "
-                         "out");
+    return Status::usage(
+        "--sample: with zero 3 no rank has all weights; compile with --zero=2 or less, or leave it "
+        "out");
   if (trainer->speaks() && (facts.options.sample || facts.options.sample_interval > 0)) {
     Result<std::unique_ptr<Generator>> generator =
         Generator::create(trainer->step_, *trainer->device_, trainer->dataset_, facts.options);
@@ -165,13 +166,14 @@ Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOp
     return world.status();
   const auto ranks = static_cast<int64_t>(step.step().num_ranks);
   if (world->size != ranks) {
-    const std::string started = world->launcher.empty() ? "1 was started"
-                                                        : format("%s started %d", world->launcher.c_str(), world->size);
-    return Status::usage(
-        format("%s: compiled for %lld rank%s (mesh dp:%lld), %s; start `txrun --nproc=%lld step.so ...` or compile "
-               "again with --mesh=dp:%d",
-               step.path().c_str(), static_cast<long long>(ranks), ranks == 1 ? "" : "s",
-               static_cast<long long>(ranks), started.c_str(), static_cast<long long>(ranks), world->size));
+    const std::string started = world->launcher.empty()
+                                    ? "1 was started"
+                                    : format("%s started %d", world->launcher.c_str(), world->size);
+    return Status::usage(format(
+        "%s: compiled for %lld rank%s (mesh dp:%lld), %s; start `txrun --nproc=%lld step.so ...` or compile "
+        "again with --mesh=dp:%d",
+        step.path().c_str(), static_cast<long long>(ranks), ranks == 1 ? "" : "s",
+        static_cast<long long>(ranks), started.c_str(), static_cast<long long>(ranks), world->size));
   }
   const int64_t steps = options.gradient_accumulation_steps;
   if (steps % ranks != 0) {
@@ -179,9 +181,10 @@ Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOp
     const std::string nearest = below > 0 ? format("%lld or %lld", static_cast<long long>(below),
                                                    static_cast<long long>(below + ranks))
                                           : std::to_string(ranks);
-    return Status::usage(format("gradient_accumulation_steps: %lld micro batches per update cannot be shared evenly "
-                                "by %lld ranks; take %s",
-                                static_cast<long long>(steps), static_cast<long long>(ranks), nearest.c_str()));
+    return Status::usage(
+        format("gradient_accumulation_steps: %lld micro batches per update cannot be shared evenly "
+               "by %lld ranks; take %s",
+               static_cast<long long>(steps), static_cast<long long>(ranks), nearest.c_str()));
   }
   if (ranks == 1)
     return std::unique_ptr<Control>();
@@ -210,13 +213,14 @@ Status Trainer::compareRanks() {
               {"the training data", fingerprint(dataset_.train())},
               {"the validation data", fingerprint(dataset_.val())}};
   // What may differ: where things are, how fast they go, what is shown.
-  static const std::vector<std::string> free = {"threads", "device", "quiet", "json", "out_dir", "dataset",
-                                                "dump_tensors", "nproc", "graphs"};
+  static const std::vector<std::string> free = {"threads", "device",       "quiet", "json",  "out_dir",
+                                                "dataset", "dump_tensors", "nproc", "graphs"};
   const Json options = toJson(facts_.options);
   for (const auto &[key, value] : options.items())
     if (std::find(free.begin(), free.end(), key) == free.end())
       own["--" + key] = value;
-  Result<std::vector<std::string>> all = control_->gather(own.dump(-1, ' ', false, Json::error_handler_t::replace));
+  Result<std::vector<std::string>> all =
+      control_->gather(own.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (!all.ok())
     return all.status();
   Result<Json> first = parseJson((*all)[0]);
@@ -224,10 +228,10 @@ Status Trainer::compareRanks() {
     Result<Json> other = parseJson((*all)[rank]);
     for (const auto &[key, value] : first->items())
       if (!other.ok() || !other->contains(key) || (*other)[key] != value)
-        return {Code::Device, control_->nameOf(static_cast<int>(rank)) + " disagrees with " + control_->nameOf(0) +
-                                  " about " + key + ": " +
-                                  (other.ok() && other->contains(key) ? (*other)[key].dump() : "nothing") + " against " +
-                                  value.dump() + "; give all ranks the same files and options"};
+        return {Code::Device, control_->nameOf(static_cast<int>(rank)) + " disagrees with " +
+                                  control_->nameOf(0) + " about " + key + ": " +
+                                  (other.ok() && other->contains(key) ? (*other)[key].dump() : "nothing") +
+                                  " against " + value.dump() + "; give all ranks the same files and options"};
   }
   return {};
 }
@@ -261,7 +265,8 @@ Status Trainer::compareParameters() {
     return {};
   uint64_t hash = 0;
   std::vector<uint64_t> words;
-  for (txc_buffer_kind_t kind : {TXC_BUFFER_PARAM, TXC_BUFFER_MOMENT1, TXC_BUFFER_MOMENT2, TXC_BUFFER_COMPUTE})
+  for (txc_buffer_kind_t kind :
+       {TXC_BUFFER_PARAM, TXC_BUFFER_MOMENT1, TXC_BUFFER_MOMENT2, TXC_BUFFER_COMPUTE})
     for (const txc_buffer_t *buffer : step_.buffers(kind)) {
       if (buffer->full_elements != 0 || buffer->entry != UINT32_MAX)
         continue;
@@ -285,9 +290,10 @@ Status Trainer::compareParameters() {
     return all.status();
   for (size_t rank = 1; rank < all->size(); ++rank)
     if ((*all)[rank] != (*all)[0])
-      return {Code::Device, control_->nameOf(static_cast<int>(rank)) + " disagrees with " + control_->nameOf(0) +
-                                " about the weights after training; a device computes wrongly, or this is a fault of "
-                                "txc"};
+      return {Code::Device,
+              control_->nameOf(static_cast<int>(rank)) + " disagrees with " + control_->nameOf(0) +
+                  " about the weights after training; a device computes wrongly, or this is a fault of "
+                  "txc"};
   return {};
 }
 
@@ -330,7 +336,7 @@ Result<Trainer::Resumption> Trainer::findCheckpoint(const Command &command, cons
   std::vector<std::string> problems;
   // One rank looks and reads all of it; the others take the one that it found.
   const bool looks = !control || control->world().rank == 0;
-  Result<Checkpoint> checkpoint = Status();
+  Result<Checkpoint> checkpoint = Status::failed("not looked for");
   if (looks)
     checkpoint = folder.openNewest(problems, out.bad);
   if (looks && !checkpoint.ok())
@@ -355,7 +361,8 @@ Result<Trainer::Resumption> Trainer::findCheckpoint(const Command &command, cons
   if (!inexact.ok())
     return inexact.status();
   if (!inexact->empty())
-    out.notes.push_back("the step was compiled with other options, so the run may not go on to the bit:" + *inexact);
+    out.notes.push_back("the step was compiled with other options, so the run may not go on to the bit:" +
+                        *inexact);
   const Json saved = config.value("run", Json::object());
   Result<Command> joined = withSavedOptions(command, saved);
   if (!joined.ok())
@@ -383,16 +390,18 @@ Status Trainer::restore() {
         !status.ok())
       return status;
     const Json data = manifest.value("data", Json::object());
-    for (auto [key, tokens] : {std::pair{"train_tokens", facts_.trainTokens}, {"val_tokens", facts_.valTokens}})
+    for (auto [key, tokens] :
+         {std::pair{"train_tokens", facts_.trainTokens}, {"val_tokens", facts_.valTokens}})
       if (data.value(key, Json()) != tokens)
         return Status::failed(checkpoint_->path() + ": it was trained on other data than " +
                               facts_.datasetDirectory + ": " + key + " " + data.value(key, Json()).dump() +
                               " in the checkpoint, " + std::to_string(tokens) +
                               " now; give the --dataset that it was trained on");
-    if (Status status = restoreTensors(step_, *device_, facts_.rank, true,
-                                       [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
-                                         return checkpoint_->read(name, begin, count, out);
-                                       });
+    if (Status status =
+            restoreTensors(step_, *device_, facts_.rank, true,
+                           [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
+                             return checkpoint_->read(name, begin, count, out);
+                           });
         !status.ok())
       return status;
     done_ = saved_ = manifest["iteration"].get<int64_t>();
@@ -414,15 +423,17 @@ Status Trainer::restore() {
     std::map<std::string, std::vector<uint64_t>> weights;
     for (const TensorEntry &tensor : file->header().tensors) {
       if (tensor.dtype != "F32")
-        return Status::failed(options.init_from + ": '" + tensor.name + "' is " + tensor.dtype + ", expected F32");
+        return Status::failed(options.init_from + ": '" + tensor.name + "' is " + tensor.dtype +
+                              ", expected F32");
       weights[tensor.name] = tensor.shape;
     }
     if (Status status = checkWeights(step_, facts_.metadata, weights, options.init_from); !status.ok())
       return status;
-    if (Status status = restoreTensors(step_, *device_, facts_.rank, false,
-                                       [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
-                                         return file->read(*file->header().find(name), begin * 4, out, count * 4);
-                                       });
+    if (Status status =
+            restoreTensors(step_, *device_, facts_.rank, false,
+                           [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
+                             return file->read(*file->header().find(name), begin * 4, out, count * 4);
+                           });
         !status.ok())
       return status;
     resumeNotes_.push_back("weights of " + options.init_from);
@@ -435,7 +446,8 @@ Status Trainer::restore() {
   saving.bad = badCheckpoints_;
   saving.rank = facts_.rank;
   saving.numRanks = facts_.ranks;
-  Result<std::unique_ptr<Saving>> created = Saving::create(step_, facts_.metadata, *device_, std::move(saving));
+  Result<std::unique_ptr<Saving>> created =
+      Saving::create(step_, facts_.metadata, *device_, std::move(saving));
   if (!created.ok())
     return created.status();
   saving_ = std::move(*created);
@@ -488,36 +500,45 @@ Status Trainer::save(int64_t iteration, bool last) {
       return status;
     const RunOptions &options = facts_.options;
     const Json valLoss = evaluated_ == iteration ? Json(valLoss_) : Json();
-    Json record = {{"iter", iteration}, {"val_loss", valLoss}, {"path", ""}, {"timestamp", timestamp(std::time(nullptr))}};
-    Json manifest = {
-        {"run", log_->runName()},
-        {"record", record},
-        {"position",
-         {{"evaluated", evaluated_},
-          {"val_loss", valLoss},
-          {"sampled", sampled_},
-          {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
-          {"best_val_iter", bestIteration_},
-          {"log_bytes", log_->position()}}},
-        {"rng", {{"generator", "philox4x32-10"}, {"seed", options.seed},
-                 {"next_micro_batch", iteration * options.gradient_accumulation_steps}}},
-        {"data",
-         {{"dataset", facts_.datasetName},
-          {"train_tokens", facts_.trainTokens},
-          {"val_tokens", facts_.valTokens},
-          {"next_batch", iteration * options.gradient_accumulation_steps}}},
-        {"step", {{"sha256", step_.contentHash()}, {"architecture_name", facts_.architectureName()},
-                  {"runtime", TXC_VERSION}}},
-        {"config",
-         {{"step", flattened(facts_.metadata.value("config", Json::object()))}, {"run", savedOptions(options)}}}};
+    Json record = {{"iter", iteration},
+                   {"val_loss", valLoss},
+                   {"path", ""},
+                   {"timestamp", timestamp(std::time(nullptr))}};
+    Json manifest = {{"run", log_->runName()},
+                     {"record", record},
+                     {"position",
+                      {{"evaluated", evaluated_},
+                       {"val_loss", valLoss},
+                       {"sampled", sampled_},
+                       {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
+                       {"best_val_iter", bestIteration_},
+                       {"log_bytes", log_->position()}}},
+                     {"rng",
+                      {{"generator", "philox4x32-10"},
+                       {"seed", options.seed},
+                       {"next_micro_batch", iteration * options.gradient_accumulation_steps}}},
+                     {"data",
+                      {{"dataset", facts_.datasetName},
+                       {"train_tokens", facts_.trainTokens},
+                       {"val_tokens", facts_.valTokens},
+                       {"next_batch", iteration * options.gradient_accumulation_steps}}},
+                     {"step",
+                      {{"sha256", step_.contentHash()},
+                       {"architecture_name", facts_.architectureName()},
+                       {"runtime", TXC_VERSION}}},
+                     {"config",
+                      {{"step", flattened(facts_.metadata.value("config", Json::object()))},
+                       {"run", savedOptions(options)}}}};
     Status status = saving_->begin(iteration, manifest, record);
     if (status.ok())
       saved_ = iteration;
     else if (last || status.code() == Code::Device)
       return status;
     else
-      show("warning", "Warning  no checkpoint after iteration " + std::to_string(iteration) + ": " + status.message() +
-                          "\n", {{"text", status.message()}});
+      show("warning",
+           "Warning  no checkpoint after iteration " + std::to_string(iteration) + ": " + status.message() +
+               "\n",
+           {{"text", status.message()}});
   }
   if (!last)
     return {};
@@ -590,7 +611,8 @@ void Trainer::show(const char *event, const std::string &text, const Json &recor
 }
 
 void Trainer::showProgress(double loss) {
-  if (!speaks() || !screen_.terminal().inPlace || facts_.options.json || facts_.options.quiet || !screen_.lineIsDue())
+  if (!speaks() || !screen_.terminal().inPlace || facts_.options.json || facts_.options.quiet ||
+      !screen_.lineIsDue())
     return;
   screen_.line(progress_.text(secondsSince(started_)) + format(" │ loss %.4f", loss));
 }

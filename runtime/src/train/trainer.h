@@ -115,7 +115,7 @@ private:
   std::vector<std::string> resumeNotes_; // for the user
   std::set<std::string> badCheckpoints_;
   std::unique_ptr<Device> device_;
-  std::unique_ptr<Saving> saving_; // null if nothing is saved
+  std::unique_ptr<Saving> saving_;       // null if nothing is saved
   std::unique_ptr<Generator> generator_; // null if no text is asked for
   std::unique_ptr<RunLog> log_;
   RunFacts facts_;
@@ -130,7 +130,6 @@ private:
   int agreedSignal_ = 0;
   bool agreedSave_ = false;
   bool askedForSignals_ = false;
-  std::function<int()> signal_;
   std::function<bool()> saveAsked_;
   int64_t done_ = 0;       // updates
   int64_t saved_ = -1;     // after how many of them a checkpoint was begun,
