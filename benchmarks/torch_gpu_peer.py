@@ -2,6 +2,7 @@
 """PyTorch's training step on a GPU, as fast as a plain script gets: what gpu_step.py compares with.
 
   torch_gpu_peer.py CONFIG.json [--sdpa=auto|flash|cudnn] [--compile=default|max-autotune|none]
+  torchrun --nproc-per-node=N torch_gpu_peer.py CONFIG.json --share=ddp|fsdp --steps=S
 
 CONFIG.json has the options of a step ("config" in the log of txrun). The model is
 torch_model.py's with PyTorch's fused attention and norms; fp32 weights, bf16 autocast,
@@ -10,11 +11,14 @@ halves of a head whatever the layout, which costs the same in our step and less 
 
 Talks in lines: prints {"ready": ...} when compiled and warm; then for every number N
 that it reads runs N steps and prints their milliseconds, by CUDA events, and the peak
-of PyTorch's allocator. Ends with the input.
+of PyTorch's allocator. Ends with the input. With --steps it prints one such line and
+ends; --share shares the model among processes as DDP or FSDP2 (bf16 parameters and
+gradients in exchanges, one unit per block) do.
 """
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 
@@ -61,6 +65,14 @@ def make_step(config, args, device):
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, 0, 0.02)
+    if args.share == "ddp":
+        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[device.index], gradient_as_bucket_view=True)
+    elif args.share == "fsdp":
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16)
+        for block in model.blocks:
+            fully_shard(block, mp_policy=policy)
+        fully_shard(model, mp_policy=policy)
     compiled = model if args.compile == "none" else torch.compile(model, mode=None if args.compile == "default" else args.compile)
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=device.type == "cuda")
     shape = (8, config["batch_size"], config["block_size"] + 1)
@@ -83,10 +95,16 @@ def main():
     parser.add_argument("config")
     parser.add_argument("--sdpa", default="auto", choices=("auto", "flash", "cudnn"))
     parser.add_argument("--compile", default="default", choices=("default", "max-autotune", "none"))
+    parser.add_argument("--share", default="none", choices=("none", "ddp", "fsdp"))
+    parser.add_argument("--steps", type=int, default=0)
     args = parser.parse_args()
     with open(args.config) as file:
         config = json.load(file)
-    device = torch.device("cuda")
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", rank)
+    torch.cuda.set_device(device)
+    if args.share != "none":
+        torch.distributed.init_process_group("nccl", device_id=device)
     backends = {"flash": [SDPBackend.FLASH_ATTENTION], "cudnn": [SDPBackend.CUDNN_ATTENTION]}.get(args.sdpa)
     with sdpa_kernel(backends) if backends else contextlib.nullcontext():
         start = time.monotonic()
@@ -97,10 +115,11 @@ def main():
             torch.cuda.synchronize()
             first = first or time.monotonic() - start
         torch.cuda.reset_peak_memory_stats()
-        print(json.dumps({"ready": round(time.monotonic() - start, 1), "first_step_s": round(first, 1),
-                          "torch": torch.__version__, "gpu": torch.cuda.get_device_name()}), flush=True)
+        if rank == 0:
+            print(json.dumps({"ready": round(time.monotonic() - start, 1), "first_step_s": round(first, 1),
+                              "torch": torch.__version__, "gpu": torch.cuda.get_device_name()}), flush=True)
         number = 0
-        for line in sys.stdin:
+        for line in [str(args.steps)] if args.steps else sys.stdin:
             marks = [torch.cuda.Event(enable_timing=True)]
             marks[0].record()
             for _ in range(int(line)):
@@ -109,8 +128,11 @@ def main():
                 marks.append(torch.cuda.Event(enable_timing=True))
                 marks[-1].record()
             torch.cuda.synchronize()
-            print(json.dumps({"ms": [a.elapsed_time(b) for a, b in zip(marks, marks[1:])], "loss": loss.item(),
-                              "peak_bytes": torch.cuda.max_memory_allocated()}), flush=True)
+            if rank == 0:
+                print(json.dumps({"ms": [a.elapsed_time(b) for a, b in zip(marks, marks[1:])], "loss": loss.item(),
+                                  "peak_bytes": torch.cuda.max_memory_allocated()}), flush=True)
+    if args.share != "none":
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
