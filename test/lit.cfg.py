@@ -38,6 +38,10 @@ if importlib.util.find_spec("torch"):
     config.available_features.add("torch")
 else:
     lit_config.warning("no PyTorch for %s: tests that REQUIRE torch are skipped" % config.python)
+if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
+    config.available_features.add("transformers")
+else:
+    lit_config.warning("no transformers for %s: logits are compared with our own reference only" % config.python)
 data = os.environ.get("TXC_TEST_DATA_DIR", "")
 if data and os.path.isdir(data):
     config.available_features.add("shakespeare")

@@ -3,6 +3,7 @@
 #include "loader/step_file.h"
 #include "support/json.h"
 #include "support/text.h"
+#include "train/export_run.h"
 #include "train/trainer.h"
 #include "txc/step_abi.h"
 
@@ -81,6 +82,14 @@ int main(int argc, char **argv) {
     std::printf("txrun %s (step ABI %u)\n", TXC_VERSION, TXC_STEP_ABI_VERSION);
     return 0;
   }
+  auto print = [](const std::string &text) {
+    std::fputs(text.c_str(), stdout);
+    std::fflush(stdout);
+  };
+  if (txc::asksForExport(*command)) {
+    txc::Status status = txc::exportRun(*command, print);
+    return status.ok() ? 0 : fail(status);
+  }
   for (const auto &[key, value] : command->overrides)
     if (key == "nproc" && value != "1" && !std::getenv("TXC_SUPERVISED"))
       return launch(*command, *txc::parseWholeNumber(value), std::vector<std::string>(argv + 1, argv + argc));
@@ -101,10 +110,6 @@ int main(int argc, char **argv) {
     saveRequested = 0;
     return asked;
   });
-  auto print = [](const std::string &text) {
-    std::fputs(text.c_str(), stdout);
-    std::fflush(stdout);
-  };
   txc::Status status = (*trainer)->train(
       print, [] { return static_cast<int>(receivedSignal); }, txc::detectTerminal(STDOUT_FILENO));
   if (!status.ok())

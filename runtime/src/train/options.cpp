@@ -1,6 +1,7 @@
 //===- options.cpp - What the user asks of a run ---------------------------===//
 #include "train/options.h"
 
+#include "support/file.h"
 #include "support/text.h"
 #include "txc/Manual/Manual.h"
 
@@ -44,6 +45,8 @@ const Choices &choicesOf(const std::string &name) {
 #define TXC_ENUM_ALIAS(Enum, Name, text)                                                                     \
   out[#Enum].aliases.push_back({text, static_cast<int>(run::Enum::Name)});
 #include "txc/Import/Options.def"
+    out["ExportFormat"].listed = {{"hf", static_cast<int>(run::ExportFormat::Hf)},
+                                  {"txc", static_cast<int>(run::ExportFormat::Txc)}};
     return out;
   }();
   return all.at(name);
@@ -209,6 +212,14 @@ const std::vector<OptionInfo> &allOptions() {
                              "For debugging: write initial parameters (DIR/init/NAME.npy), every batch "
                              "(DIR/iterN/tokens.M.npy, targets.M.npy) and the gradients of every iteration "
                              "(DIR/iterN/grad/NAME.npy, mean over the micro batches, before clipping)."));
+    out.push_back(
+        textOption("export", &RunOptions::export_to, "none", "DIR",
+                   "Write the weights of --init_from to a new folder, without training; no data set and "
+                   "no GPU are needed."));
+    out.push_back(
+        choiceOption("export_format", &RunOptions::export_format, "ExportFormat", run::ExportFormat::Hf,
+                     "Layout of --export: hf is Hugging Face's Llama or GPT-2, with config.json; txc is "
+                     "txc's own."));
     return out;
   }();
   return options;
@@ -357,9 +368,13 @@ Result<RunOptions> resolveOptions(const Json &config, const Command &command) {
   if (options.lr_decay_iters == 0)
     options.lr_decay_iters = std::max<int64_t>(options.max_iters, 1);
   const std::string &from = options.init_from, suffix = ".safetensors";
-  if (from != "scratch" && from != "resume" &&
-      (from.size() <= suffix.size() || from.compare(from.size() - suffix.size(), suffix.size(), suffix) != 0))
-    return Status::usage("--init_from=" + from + ": expected scratch, resume or a FILE.safetensors");
+  const bool isFile =
+      from.size() > suffix.size() && from.compare(from.size() - suffix.size(), suffix.size(), suffix) == 0;
+  if (from != "scratch" && from != "resume" && !isFile && !isDirectory(from))
+    return Status::usage(
+        "--init_from=" + from +
+        ": expected scratch, resume, a FILE.safetensors or a folder of weights; there is no folder "
+        "of this name");
   return options;
 }
 
@@ -410,6 +425,8 @@ manual::Tool describeTool() {
   command.examples = {{"txrun step.so --dataset=shakespeare_char", ""},
                       {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
                       {"txrun step.so --init_from=resume", ""},
+                      {"txrun step.so --init_from=models/Llama-3.2-1B --dataset=data/mine", ""},
+                      {"txrun step.so --init_from=resume --export=models/mine", ""},
                       {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
                       {"txrun step.so --dataset=shakespeare_char --sample --prompt=\"ROMEO:\"", ""},
                       {"txrun step.so --max_iters=10 --json | jq .loss", ""},

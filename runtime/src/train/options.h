@@ -27,6 +27,7 @@ namespace run {
 #define TXC_ENUM_END(Enum) };
 #include "txc/Import/Options.def"
 // clang-format on
+enum class ExportFormat { Hf, Txc };
 } // namespace run
 
 struct RunOptions {
@@ -55,6 +56,9 @@ struct RunOptions {
   bool quiet = false;
   bool json = false;
   std::string dump_tensors;
+  // A folder to write the weights to, instead of training; and how.
+  std::string export_to;
+  run::ExportFormat export_format = run::ExportFormat::Hf;
 };
 
 // What the command line says, every value checked by itself.

@@ -137,41 +137,15 @@ Status restoreTensors(const StepFile &step, Device &device, int64_t rank, bool m
   return device.synchronize();
 }
 
-static std::string shapeText(const std::vector<uint64_t> &shape) {
-  std::string out;
-  for (uint64_t dim : shape)
-    out += (out.empty() ? "" : " x ") + std::to_string(dim);
-  return out.empty() ? "one number" : out;
-}
-
-Status checkWeights(const StepFile &step, const Json &metadata,
-                    const std::map<std::string, std::vector<uint64_t>> &weights, const std::string &from) {
-  std::string differences;
-  int more = 0;
-  auto add = [&](const std::string &line) {
-    if (++more <= 8)
-      differences += "\n  " + line;
-  };
-  std::set<std::string> known;
-  for (const txc_buffer_t *parameter : step.buffers(TXC_BUFFER_PARAM)) {
-    known.insert(parameter->name);
-    const std::vector<uint64_t> shape = shapeOf(*parameter, metadata);
-    auto found = weights.find(parameter->name);
-    if (found == weights.end())
-      add(std::string(parameter->name) + ": missing, the step has " + shapeText(shape));
-    else if (found->second != shape)
-      add(std::string(parameter->name) + ": " + shapeText(found->second) + ", the step has " +
-          shapeText(shape));
-  }
-  for (const auto &[name, shape] : weights)
-    if (!known.count(name))
-      add(name + ": " + shapeText(shape) + ", the step has no such weight");
-  if (more == 0)
-    return {};
-  if (more > 8)
-    differences += format("\n  and %d more", more - 8);
-  return Status::failed(from + ": its weights are not those of " + step.path() + ":" + differences +
-                        "\ncompile the spec that it was trained with, or take another file");
+interchange::Model modelOf(const StepFile &step, const Json &metadata) {
+  interchange::Model out;
+  // A hand-written step has no list of parameters.
+  if (Result<interchange::Model> model = interchange::Model::fromMetadata(metadata, step.path()); model.ok())
+    out.config = std::move(model->config);
+  out.step = step.path();
+  for (const txc_buffer_t *parameter : step.buffers(TXC_BUFFER_PARAM))
+    out.parameters.push_back({parameter->name, shapeOf(*parameter, metadata)});
+  return out;
 }
 
 } // namespace txc

@@ -15,6 +15,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "device/device.h"
+#include "interchange/layouts.h"
 #include "loader/step_file.h"
 #include "support/status.h"
 
@@ -43,9 +44,8 @@ using TensorReader =
 Status restoreTensors(const StepFile &step, Device &device, int64_t rank, bool moments,
                       const TensorReader &read);
 
-// Fails unless the step has exactly these weights; names each that differs.
-Status checkWeights(const StepFile &step, const nlohmann::ordered_json &metadata,
-                    const std::map<std::string, std::vector<uint64_t>> &weights, const std::string &from);
+// The step's weights and options, to which those of a file or checkpoint must fit.
+interchange::Model modelOf(const StepFile &step, const nlohmann::ordered_json &metadata);
 
 // The nearest bf16 value, ties to even; NaN stays NaN.
 uint16_t roundToBf16(float value);

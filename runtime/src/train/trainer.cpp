@@ -22,6 +22,7 @@
 //===----------------------------------------------------------------------===//
 #include "train/trainer.h"
 
+#include "interchange/weights.h"
 #include "report/profile.h"
 #include "sample/sample_report.h"
 #include "support/file.h"
@@ -386,9 +387,10 @@ Status Trainer::restore() {
   const RunOptions &options = facts_.options;
   if (checkpoint_) {
     const Json &manifest = checkpoint_->manifest();
-    if (Status status = checkWeights(step_, facts_.metadata, checkpoint_->model(), checkpoint_->path());
-        !status.ok())
-      return status;
+    Result<interchange::Weights> weights = interchange::Weights::of(
+        interchange::TensorSource::of(*checkpoint_), modelOf(step_, facts_.metadata));
+    if (!weights.ok())
+      return weights.status();
     const Json data = manifest.value("data", Json::object());
     for (auto [key, tokens] :
          {std::pair{"train_tokens", facts_.trainTokens}, {"val_tokens", facts_.valTokens}})
@@ -417,26 +419,17 @@ Status Trainer::restore() {
     if (position.contains("best_val_loss") && position["best_val_loss"].is_number())
       bestValLoss_ = position["best_val_loss"].get<double>();
   } else if (options.init_from != "scratch") {
-    Result<SafetensorsFile> file = SafetensorsFile::open(options.init_from);
-    if (!file.ok())
-      return file.status();
-    std::map<std::string, std::vector<uint64_t>> weights;
-    for (const TensorEntry &tensor : file->header().tensors) {
-      if (tensor.dtype != "F32")
-        return Status::failed(options.init_from + ": '" + tensor.name + "' is " + tensor.dtype +
-                              ", expected F32");
-      weights[tensor.name] = tensor.shape;
-    }
-    if (Status status = checkWeights(step_, facts_.metadata, weights, options.init_from); !status.ok())
-      return status;
-    if (Status status =
-            restoreTensors(step_, *device_, facts_.rank, false,
-                           [&](const std::string &name, uint64_t begin, uint64_t count, float *out) {
-                             return file->read(*file->header().find(name), begin * 4, out, count * 4);
-                           });
+    Result<interchange::Weights> weights =
+        interchange::Weights::open(options.init_from, modelOf(step_, facts_.metadata));
+    if (!weights.ok())
+      return weights.status();
+    if (Status status = restoreTensors(step_, *device_, facts_.rank, false,
+                                       [&](const std::string &name, uint64_t begin, uint64_t count,
+                                           float *out) { return weights->read(name, begin, count, out); });
         !status.ok())
       return status;
-    resumeNotes_.push_back("weights of " + options.init_from);
+    resumeNotes_.push_back("weights of " + weights->description());
+    resumeNotes_.insert(resumeNotes_.end(), weights->notes().begin(), weights->notes().end());
   }
   if (options.keep_checkpoints == 0 || options.profile > 0 || options.eval_only)
     return {};

@@ -89,7 +89,7 @@ TEST(Options, WhereWeightsComeFrom) {
     Result<RunOptions> options = resolve(Json::object(), {"step.so", std::string("--init_from=") + from});
     ASSERT_FALSE(options.ok());
     EXPECT_EQ(options.status().code(), Code::Usage);
-    EXPECT_MENTIONS(options.status().message(), "scratch, resume or a FILE.safetensors");
+    EXPECT_MENTIONS(options.status().message(), "scratch, resume, a FILE.safetensors or a folder of weights");
   }
 }
 
