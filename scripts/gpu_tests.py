@@ -41,6 +41,12 @@ FULL = {
     "gpt2-124m": ["arch_gpt2", "--batch_size=1"],
     "llama-162m": ["arch_llama", "--batch_size=1"],
 }
+# The models that test/EndToEnd/hugging_face.py makes.
+HUGGING_FACE = {
+    "llama": ["arch_llama", "--n_layer=2", "--n_head=4", "--n_kv_head=2", "--n_embd=32", "--d_ff=48", "--block_size=34",
+              "--batch_size=2", "--vocab_size=256", "--norm_eps=1e-6", "--rope_theta=5000"],
+    "gpt2": ["openai_gpt2", "--n_layer=2", "--n_head=4", "--n_embd=32", "--block_size=34", "--batch_size=2", "--vocab_size=256"],
+}
 TRAIN = ["--max_iters=10", "--learning_rate=1e-3", "--min_lr=1e-4", "--warmup_iters=2", "--lr_decay_iters=10",
          "--gradient_accumulation_steps=2"]
 TRAIN_FULL = ["--max_iters=3", "--learning_rate=6e-4", "--warmup_iters=0", "--gradient_accumulation_steps=1"]
@@ -121,6 +127,13 @@ class Packer:
         self.compile(TINY["demo"], "sm_90a", "float32", steps / "sample-float32.so")
         self.compile(["arch_gpt2", "--batch_size=32"], "sm_90a", "bfloat16", steps / "gpt2-b32.so", "--decode=false")
         self.compile(["llama_1.4b", "--batch_size=96"], "sm_90a", "bfloat16", steps / "too-large.so", "--decode=false")
+        for name, model in HUGGING_FACE.items():
+            self.compile(model, "sm_90a", "float32", steps / f"hugging-face-{name}-sm_90a.so")
+            self.compile(model, "cpu", "float32", steps / f"hugging-face-{name}-cpu.so", "--cpu=x86-64-v3")
+        shutil.copy(self.source / "test/EndToEnd/hugging_face.py", self.work)
+        self.call(self.tool("txdata"), "prepare", self.source / "datasets" / "corpus.txt", "--tokenizer=byte",
+                  f"--out={self.work}/bytes")
+        (self.work / "prompt.txt").write_text("The quick brown fox jumps over it!")
         # Says that it is for a newer GPU than there is.
         self.call(sys.executable, self.source / "test/unit/Runtime/seal_step.py", steps / "gpt2-bfloat16.so",
                   steps / "too-new.so", "16=999")
@@ -343,6 +356,33 @@ class Runner:
                 return False, f"differs after {same} of {len(known)} characters: {got[same:same + 30]!r}, the CPU has {known[same:same + 30]!r}"
             self.check(f"decode, {kind} text", work)
 
+    def hugging_face(self, by="transformers", targets=("sm_90a", "cpu")):
+        """Logits of what transformers saves and txrun takes, and the other way round."""
+        if by == "transformers" and self.call([sys.executable, "-c", "import transformers, torch"]).returncode != 0:
+            self.skip("logits by transformers", "this Python has no package transformers, or no torch")
+            return
+        for layout, files in (("llama", 3), ("gpt2", 1)):
+            for target in targets:
+                def work():
+                    step, out = self.work / f"steps/hugging-face-{layout}-{target}.so", self.work / "out" / f"hugging-face-{layout}-{target}"
+                    txrun, script = [self.work / "bin/txrun", step], [sys.executable, self.work / "hugging_face.py"]
+                    said = ""
+                    for command in (
+                            [*script, "make", f"--by={by}", f"--layout={layout}", f"--out={out}/made", "--dtype=BF16", f"--files={files}"],
+                            [*txrun, f"--dataset={self.work}/bytes", f"--init_from={out}/made", "--eval_only", "--eval_iters=1", "--quiet",
+                             f"--out_dir={out}/run", "--sample", f"--prompt=FILE:{self.work}/prompt.txt", "--max_new_tokens=1",
+                             f"--dump_tensors={out}/tensors"],
+                            [*txrun, f"--init_from={out}/made", f"--export={out}/back", "--quiet"],
+                            [*script, "equal", f"{out}/made", f"{out}/back"],
+                            [*script, "logits", f"{out}/made", f"--by={by}", f"--text={self.work}/prompt.txt", f"--tensors={out}/tensors"],
+                            [*script, "logits", f"{out}/back", f"--by={by}", f"--text={self.work}/prompt.txt", f"--tensors={out}/tensors"]):
+                        done = self.call(command)
+                        if done.returncode != 0:
+                            return False, f"{' '.join(map(str, command[1:3]))} exited with {done.returncode}: {last_lines(done.stderr + done.stdout)}"
+                        said = last_lines(done.stdout, 1)
+                    return True, said
+                self.check(f"logits by {by} {layout} {target}", work)
+
     def errors(self):
         missing = str(self.work / "nowhere.so")
         rows = [
@@ -410,6 +450,7 @@ class Runner:
         self.twice()
         self.full()
         self.decode()
+        self.hugging_face()
         self.errors()
         for name in ("gpt2", "gqa"):
             self.losses(name, "bfloat16", "sm_80")

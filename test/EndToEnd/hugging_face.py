@@ -248,7 +248,7 @@ def logits(options):
     else:
         import torch
         import transformers
-        model = transformers.AutoModelForCausalLM.from_pretrained(options.model, torch_dtype=torch.float32).eval()
+        model = transformers.AutoModelForCausalLM.from_pretrained(options.model).float().eval()
         with torch.no_grad():
             expected = model(torch.tensor([tokens])).logits[0].double().numpy()
     folder = pathlib.Path(options.tensors) / "decode"
