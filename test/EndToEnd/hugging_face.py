@@ -2,12 +2,12 @@
 
   hugging_face.py make --layout=llama|gpt2 --out=DIR [--dtype=F32|BF16|F16] [--files=N] [--by=transformers]
   hugging_face.py logits MODEL --text=FILE --tensors=DIR [--by=transformers]
-  hugging_face.py equal MODEL MODEL
+  hugging_face.py equal MODEL MODEL [--within=X]
 
 `make` writes a small model of random weights. `logits` compares what txrun --dump_tensors wrote for
 the prompt in FILE, one token per byte, with what the definition of the model says: here in float64 of
 numpy, or by the package transformers itself in float32. `equal` says whether two models have the
-same tensors: names, shapes and the bits of their float32 values.
+same tensors: names, shapes and the bits of their float32 values, or the values within X.
 """
 import argparse
 import json
@@ -265,8 +265,11 @@ def equal(options):
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
     for name in a:
         assert a[name].shape == b[name].shape, (name, a[name].shape, b[name].shape)
-        assert a[name].tobytes() == b[name].tobytes(), name
-    print(f"{len(a)} tensors are equal, bit by bit")
+        if options.within == 0:
+            assert a[name].tobytes() == b[name].tobytes(), name
+        error = float(numpy.abs(a[name] - b[name]).max())
+        assert error <= options.within, (name, error)
+    print(f"{len(a)} tensors are equal, " + (f"within {options.within}" if options.within else "bit by bit"))
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -286,6 +289,7 @@ command.add_argument("--by", choices=["reference", "transformers"], default="ref
 command.set_defaults(run=logits)
 command = commands.add_parser("equal")
 command.add_argument("models", nargs=2)
+command.add_argument("--within", type=float, default=0)
 command.set_defaults(run=equal)
 chosen = parser.parse_args()
 chosen.run(chosen)
