@@ -210,9 +210,9 @@ json::Array describeFunctions(step::KernelOp kernel) {
                             {"grid", json::Array(phase.getGrid())},
                             {"threads", phase.getBlock()[0] * phase.getBlock()[1] * phase.getBlock()[2]},
                             {"dynamic_shared_bytes", phase.getShared()}};
-      for (auto [key, value] : {std::pair("static_shared_bytes", phase.getStaticShared()),
-                                std::pair("registers", phase.getRegisters()),
-                                std::pair("spill_bytes", phase.getSpills())})
+      for (auto [key, value] :
+           {std::pair("static_shared_bytes", phase.getStaticShared()),
+            std::pair("registers", phase.getRegisters()), std::pair("spill_bytes", phase.getSpills())})
         if (value >= 0)
           function[key] = value;
       functions.push_back(std::move(function));
@@ -361,19 +361,20 @@ void printFunctions(const json::Object &description, llvm::raw_ostream &os) {
       if (!function)
         continue;
       if (printed.empty())
-        os << "\nGPU kernels\n  " << llvm::right_justify("threads", 10) << llvm::right_justify("registers", 12)
-           << llvm::right_justify("shared bytes", 15) << llvm::right_justify("spilled bytes", 16)
-           << "  function\n";
+        os << "\nGPU kernels\n  " << llvm::right_justify("threads", 10)
+           << llvm::right_justify("registers", 12) << llvm::right_justify("shared bytes", 15)
+           << llvm::right_justify("spilled bytes", 16) << "  function\n";
       if (!printed.insert(stringOf(*function, "name")).second)
         continue;
       auto number = [&](StringRef key) {
         std::optional<int64_t> count = function->getInteger(key);
         return count ? grouped(*count) : "-";
       };
-      int64_t shared = integerOf(*function, "dynamic_shared_bytes") + integerOf(*function, "static_shared_bytes");
-      os << "  " << llvm::right_justify(number("threads"), 10)
-         << llvm::right_justify(number("registers"), 12) << llvm::right_justify(grouped(shared), 15)
-         << llvm::right_justify(number("spill_bytes"), 16) << "  " << stringOf(*function, "name") << '\n';
+      int64_t shared =
+          integerOf(*function, "dynamic_shared_bytes") + integerOf(*function, "static_shared_bytes");
+      os << "  " << llvm::right_justify(number("threads"), 10) << llvm::right_justify(number("registers"), 12)
+         << llvm::right_justify(grouped(shared), 15) << llvm::right_justify(number("spill_bytes"), 16) << "  "
+         << stringOf(*function, "name") << '\n';
     }
   }
 }
@@ -469,6 +470,15 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
   os << stringOf(description, "name") << ": " << stringOf(description, "architecture_name") << '\n';
   printLine(os, "Compiler", stringOf(description, "compiler"));
   printLine(os, "Target", stringOf(description, "target"));
+  const int64_t ranks = integerOf(description, "num_ranks"), level = integerOf(description, "zero_level");
+  if (ranks > 1) {
+    const int64_t sequences = integerOf(description, "batch_size");
+    printLine(os, "Parallelism",
+              "dp:" + grouped(ranks) + (level ? ", ZeRO-" + grouped(level) : std::string()) +
+                  "  (memory is that of one rank)");
+    printLine(os, "Micro batch",
+              grouped(sequences) + " sequences of a rank, " + grouped(sequences * ranks) + " of all at once");
+  }
   if (const json::Object *parameters = description.getObject("parameters")) {
     printLine(os, "Parameters", grouped(integerOf(*parameters, "total")));
     printLine(os, "  without positions", grouped(integerOf(*parameters, "non_embedding")));
@@ -485,7 +495,8 @@ void printDescription(const json::Object &description, llvm::raw_ostream &os) {
                          flops->getNumber("attention_to_ffn_causal").value_or(0));
   }
   int64_t arena = integerOf(description, "arena_bytes"), bound = integerOf(description, "arena_lower_bound");
-  printLine(os, "Memory", grouped(arena) + " bytes (" + mebibytes(arena) + ")");
+  printLine(os, ranks > 1 ? "Memory per rank" : "Memory",
+            grouped(arena) + " bytes (" + mebibytes(arena) + ")");
   printLine(os, "  lower bound", grouped(bound) + " bytes (" + mebibytes(bound) + ")");
   if (const json::Object *kinds = description.getObject("bytes_by_kind")) {
     std::map<std::string, int64_t> sorted;

@@ -132,6 +132,9 @@ std::vector<MemoryPart> memoryParts(const txc_step_t &step) {
     case TXC_BUFFER_COMPUTE:
     case TXC_BUFFER_COMPUTE_SHARD:
       part = 3;
+      // Whole weights of several ranks, gathered in the type that kernels read.
+      if (step.num_ranks > 1 && buffer.dtype == TXC_DTYPE_F32)
+        parts[part].name = "gathered weights";
       break;
     default:
       break;

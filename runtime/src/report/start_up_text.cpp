@@ -167,7 +167,9 @@ void describeTraining(Sheet &sheet, const RunFacts &facts) {
   sheet.line("micro batch", number(step.batch_size) + " sequences of " + number(step.block_size) + " tokens");
   sheet.line("accumulation", number(o.gradient_accumulation_steps / facts.ranks) + " per rank, " +
                                  number(o.gradient_accumulation_steps) + " over all ranks");
-  sheet.line("effective batch", number(step.batch_size * o.gradient_accumulation_steps) + " sequences");
+  const int64_t sequences = step.batch_size * o.gradient_accumulation_steps;
+  sheet.line("effective batch", number(sequences) + " sequences" +
+                                    (facts.ranks > 1 ? ", " + number(sequences / facts.ranks) + " of each rank" : ""));
   sheet.line("tokens/iteration", number(facts.tokensPerIteration()));
   sheet.line("iterations", number(o.max_iters));
   sheet.line("learning rate",
@@ -179,6 +181,22 @@ void describeTraining(Sheet &sheet, const RunFacts &facts) {
              format("beta %g, %g, eps %g, weight decay %g", o.beta1, o.beta2, o.eps, o.weight_decay));
   sheet.line("gradient clip", o.grad_clip > 0 ? format("%g (global norm)", o.grad_clip) : "none");
   sheet.line("seed", std::to_string(o.seed));
+}
+
+// "on host a", or "on hosts a (2), b (2)".
+std::string hostsText(const std::vector<std::string> &hostOfRank) {
+  std::vector<std::pair<std::string, int>> hosts;
+  for (const std::string &host : hostOfRank) {
+    if (hosts.empty() || hosts.back().first != host)
+      hosts.push_back({host, 0});
+    ++hosts.back().second;
+  }
+  if (hosts.size() <= 1)
+    return hosts.empty() ? "" : "on host " + hosts[0].first;
+  std::string out;
+  for (const auto &[host, ranks] : hosts)
+    out += (out.empty() ? "on hosts " : ", ") + host + " (" + std::to_string(ranks) + ")";
+  return out;
 }
 
 void describeHardware(Sheet &sheet, const RunFacts &facts) {
@@ -198,7 +216,8 @@ void describeHardware(Sheet &sheet, const RunFacts &facts) {
   sheet.line("precision", facts.precision());
   sheet.line("parallelism", facts.parallelism());
   if (facts.ranks > 1)
-    sheet.line("ranks", joined({number(facts.ranks) + " by " + facts.launcher, device.communication}));
+    sheet.line("ranks", joined({number(facts.ranks) + " by " + facts.launcher, device.communication,
+                                hostsText(facts.rankHosts)}));
   sheet.line("step", std::string(step.target) + ", " + step.compiler);
   sheet.line("matrix products", device.library);
 }
@@ -224,7 +243,7 @@ void describeTheory(Sheet &sheet, const RunFacts &facts) {
 
 void describeMemory(Sheet &sheet, const RunFacts &facts) {
   const txc_step_t &step = facts.step->step();
-  sheet.section("Memory plan");
+  sheet.section(facts.ranks > 1 ? "Memory plan of each rank" : "Memory plan");
   for (const MemoryPart &part : memoryParts(step))
     sheet.figures(part.name,
                   {withCommas(part.bytes), bytesText(part.bytes), percent(part.bytes, step.arena_bytes)});
