@@ -85,9 +85,9 @@ static Json theoryJson(const RunFacts &facts) {
 // The words that txc's metadata uses.
 static const char *kindName(uint32_t kind) {
   constexpr std::array<const char *, 19> names = {
-      "param",      "grad",       "moment1",   "moment2",       "tokens",       "targets", "hyper",
-      "loss",       "stats",      "activation", "workspace",    "compute",      "cache",   "decode_tokens",
-      "decode_state", "logits",   "grad_shard", "compute_shard", "communication"};
+      "param",        "grad",   "moment1",    "moment2",       "tokens",       "targets", "hyper",
+      "loss",         "stats",  "activation", "workspace",     "compute",      "cache",   "decode_tokens",
+      "decode_state", "logits", "grad_shard", "compute_shard", "communication"};
   return kind < names.size() ? names[kind] : "unknown";
 }
 
@@ -156,6 +156,7 @@ Json iterationJson(const IterationFacts &it, const RunFacts &facts) {
   const bool known = it.peakTflops > 0;
   Json out = {
       {"iter", it.iteration}, {"loss", it.loss}, {"time_ms", it.seconds * 1e3}, {"lr", it.learningRate}};
+  out["skipped"] = textOrNull(it.skipped);
   out["mfu"] = {{"mfu_percent", known ? Json(mfuPercent(it)) : Json()},
                 {"achieved_tflops", it.achievedTflops},
                 {"tokens_per_sec", it.tokensPerSecond},

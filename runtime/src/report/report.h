@@ -79,6 +79,7 @@ struct IterationFacts {
   double peakTflops = 0;     // of all ranks; 0: unknown
   DeviceMemory memory;
   std::optional<txc_update_result_t> gradients;
+  std::string skipped;        // why the update was not made, if it was not
   bool showGradients = false; // in the text
 };
 // Fills in what follows from loss, time and facts.

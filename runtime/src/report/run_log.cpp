@@ -173,8 +173,8 @@ Result<std::unique_ptr<RunLog>> RunLog::resume(const std::string &outDir, const 
   if (!text.ok())
     return text.status();
   if (text->size() < position || position == 0 || (*text)[position - 1] != '\n')
-    return Status::failed(format("%s: no line ends at byte %llu, where the checkpoint was made", linesPath.c_str(),
-                                 static_cast<unsigned long long>(position)));
+    return Status::failed(format("%s: no line ends at byte %llu, where the checkpoint was made",
+                                 linesPath.c_str(), static_cast<unsigned long long>(position)));
   text->resize(position);
   std::string records;
   for (size_t begin = 0; begin < text->size();) {
@@ -224,6 +224,7 @@ RunLog::~RunLog() {
 Json RunLog::summary() const {
   Json out = Json::object();
   out["total_iterations"] = iterations_;
+  out["total_skipped"] = skipped_;
   out["final_iter"] = lastIteration_;
   out["final_train_loss"] = lastLoss_;
   out["best_val_loss"] = bestValLoss_;
@@ -236,9 +237,8 @@ Json RunLog::summary() const {
 }
 
 std::string RunLog::closingPart() const {
-  return "\n  ],\n  \"eval_steps\": [" + evaluations_ +
-         "\n  ],\n  \"checkpoints\": [" + checkpoints_ + "\n  ],\n  \"end_time\": " + dump(endTime_) +
-         ",\n  \"summary\": " + dump(summary()) + "\n}\n";
+  return "\n  ],\n  \"eval_steps\": [" + evaluations_ + "\n  ],\n  \"checkpoints\": [" + checkpoints_ +
+         "\n  ],\n  \"end_time\": " + dump(endTime_) + ",\n  \"summary\": " + dump(summary()) + "\n}\n";
 }
 
 Status RunLog::commit(const std::string &text) {
@@ -294,10 +294,10 @@ Status RunLog::appendLine(const char *event, const Json &record) {
 std::string RunLog::countIteration(const Json &record) {
   std::string text = (iterations_ ? ",\n    " : "\n    ") + dump(record);
   ++iterations_;
+  skipped_ += record.contains("skipped") && !record["skipped"].is_null();
   timeSum_ += record.value("time_ms", 0.0);
-  if (auto mfu = record.find("mfu");
-      mfu != record.end() && mfu->is_object() && mfu->contains("mfu_percent") &&
-      (*mfu)["mfu_percent"].is_number()) {
+  if (auto mfu = record.find("mfu"); mfu != record.end() && mfu->is_object() &&
+                                     mfu->contains("mfu_percent") && (*mfu)["mfu_percent"].is_number()) {
     mfuSum_ += (*mfu)["mfu_percent"].get<double>();
     ++mfuCount_;
   }

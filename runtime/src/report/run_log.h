@@ -104,7 +104,7 @@ private:
   bool exchange_ = true, nowhere_ = false;
   int linesFd_ = -1;
 
-  uint64_t iterations_ = 0;
+  uint64_t iterations_ = 0, skipped_ = 0;
   double timeSum_ = 0, mfuSum_ = 0;
   uint64_t mfuCount_ = 0;
   nlohmann::ordered_json lastIteration_, lastLoss_, bestValLoss_, bestValIteration_, endTime_;

@@ -11,7 +11,8 @@ using Json = nlohmann::ordered_json;
 
 // In TF from 1 TF on, so that runs on GPUs compare at a glance; else in GF, MF.
 static std::string flops(double tflops) {
-  return tflops >= 1 ? format(tflops < 10 ? "%.3f TF" : "%.1f TF", tflops) : withPrefix(tflops * 1e12, 1) + "F";
+  return tflops >= 1 ? format(tflops < 10 ? "%.3f TF" : "%.1f TF", tflops)
+                     : withPrefix(tflops * 1e12, 1) + "F";
 }
 
 static double gigabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
@@ -20,10 +21,12 @@ std::string iterationText(const IterationFacts &it, const RunFacts &facts) {
   std::string out =
       format("Iter %lld │ Loss %.4f │ Time %.*f ms │ LR %.2e\n", static_cast<long long>(it.iteration),
              it.loss, it.seconds < 0.1 ? 2 : 0, it.seconds * 1e3, it.learningRate);
+  if (!it.skipped.empty())
+    out += "Skipped  " + it.skipped + "\n";
   const bool known = it.peakTflops > 0;
   out += (known ? format("MFU %.2f%%", mfuPercent(it)) : "MFU unknown") +
-         format(" │ Achieved %s │ Peak %s │ Tokens/s %s │ FLOPs/token %sF\n", flops(it.achievedTflops).c_str(),
-                known ? flops(it.peakTflops).c_str() : "unknown",
+         format(" │ Achieved %s │ Peak %s │ Tokens/s %s │ FLOPs/token %sF\n",
+                flops(it.achievedTflops).c_str(), known ? flops(it.peakTflops).c_str() : "unknown",
                 withCommas(static_cast<uint64_t>(it.tokensPerSecond)).c_str(),
                 withPrefix(static_cast<double>(facts.flops.perTokenFull), 1).c_str());
   out += format("Memory %.2f GB in use │ %.2f GB peak │ %.2f GB reserved\n", gigabytes(it.memory.inUseBytes),

@@ -52,6 +52,7 @@ txc_hyper_t hyperAt(const RunOptions &options, int64_t iteration, int64_t micro,
   hyper.seed_hi = static_cast<uint32_t>(seed >> 32);
   hyper.step_lo = static_cast<uint32_t>(step);
   hyper.accumulated = static_cast<uint32_t>(micro);
+  hyper.skip_nonfinite = 1; // such gradients reach no weight, whatever follows
   hyper.rank = static_cast<uint32_t>(rank);
   hyper.num_ranks = static_cast<uint32_t>(ranks);
   return hyper;

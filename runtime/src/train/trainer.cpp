@@ -36,6 +36,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace txc {
 
@@ -44,6 +45,11 @@ using Clock = std::chrono::steady_clock;
 
 // Iterations before --profile measures: code is loaded, graphs are captured.
 static constexpr int64_t kProfileWarmUp = 3;
+
+// Losses that a spike is compared with, and how many must be known to call it one.
+static constexpr size_t kSpikeWindow = 100, kSpikeLeast = 20;
+// When so many updates in a row were skipped, what is left does not train.
+static constexpr int64_t kMostSkippedInARow = 10;
 
 static double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -190,9 +196,10 @@ Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOp
   if (ranks == 1)
     return std::unique_ptr<Control>();
   if (!options.dump_tensors.empty())
-    return Status::usage(format("--dump_tensors: %lld ranks share what it writes; the same model compiled with "
-                                "--mesh=dp:1 computes the same, so take it from there, or leave the option out",
-                                static_cast<long long>(ranks)));
+    return Status::usage(
+        format("--dump_tensors: %lld ranks share what it writes; the same model compiled with "
+               "--mesh=dp:1 computes the same, so take it from there, or leave the option out",
+               static_cast<long long>(ranks)));
   return Control::join(*world, options.comm_timeout);
 }
 
@@ -416,6 +423,11 @@ Status Trainer::restore() {
     number("sampled", sampled_);
     number("val_loss", valLoss_);
     number("best_val_iter", bestIteration_);
+    number("skipped_in_a_row", skippedInARow_);
+    if (const Json losses = position.value("last_losses", Json()); losses.is_array())
+      for (const Json &loss : losses)
+        if (loss.is_number() && lastLosses_.size() < kSpikeWindow)
+          lastLosses_.push_back(loss.get<double>());
     if (position.contains("best_val_loss") && position["best_val_loss"].is_number())
       bestValLoss_ = position["best_val_loss"].get<double>();
   } else if (options.init_from != "scratch") {
@@ -505,6 +517,8 @@ Status Trainer::save(int64_t iteration, bool last) {
                        {"sampled", sampled_},
                        {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
                        {"best_val_iter", bestIteration_},
+                       {"last_losses", lastLosses_},
+                       {"skipped_in_a_row", skippedInARow_},
                        {"log_bytes", log_->position()}}},
                      {"rng",
                       {{"generator", "philox4x32-10"},
@@ -610,6 +624,11 @@ void Trainer::showProgress(double loss) {
   screen_.line(progress_.text(secondsSince(started_)) + format(" │ loss %.4f", loss));
 }
 
+// A NaN of either sign is printed as "nan".
+static double withoutSign(float value) {
+  return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
+}
+
 static Status diverged(int64_t iteration, const std::string &what, double learningRate) {
   return {Code::Diverged,
           format("iteration %lld: %s at learning rate %.3g: training has diverged; try a lower "
@@ -663,6 +682,18 @@ Status Trainer::submitIteration(int64_t iteration) {
                                       hyperAt(options, iteration, 0).grad_scale);
         !status.ok())
       return status;
+  if (options.spike_zscore > 0) {
+    // The update is enqueued only after the host has seen the loss.
+    if (Status status = takeResults(0); !status.ok())
+      return status;
+    if (const std::string spike = findSpike(lossSum_ / static_cast<double>(steps)); !spike.empty()) {
+      Result<Device::Mark> end = device_->mark();
+      if (!end.ok())
+        return end.status();
+      lastEnd_ = *end;
+      return report({Pending::Kind::Update, iteration, steps - 1, 0, *begin, *end}, nullptr, spike);
+    }
+  }
   if (Status status = stageHyper("update", iteration, steps - 1); !status.ok())
     return status;
   return submit("update", TXC_BUFFER_STATS, {Pending::Kind::Update, iteration, steps - 1, 0, *begin, 0});
@@ -684,23 +715,48 @@ Status Trainer::takeResult(const Pending &pending) {
     txc_loss_result_t result;
     if (Status status = device_->take(pending.ticket, &result, sizeof(result)); !status.ok())
       return status;
-    if (!std::isfinite(result.loss))
-      return diverged(
-          pending.iteration,
-          format("the loss of micro batch %lld is %f", static_cast<long long>(pending.micro), result.loss),
-          learningRate);
-    lossSum_ = (pending.micro == 0 ? 0 : lossSum_) + result.loss;
+    if (!std::isfinite(result.loss) && facts_.options.nonfinite == run::NonFinite::Stop)
+      return diverged(pending.iteration,
+                      format("the loss of micro batch %lld is %f", static_cast<long long>(pending.micro),
+                             withoutSign(result.loss)),
+                      learningRate);
+    lossSum_ = (pending.micro == 0 ? 0 : lossSum_) + withoutSign(result.loss);
     return {};
   }
   txc_update_result_t statistics;
   if (Status status = device_->take(pending.ticket, &statistics, sizeof(statistics)); !status.ok())
     return status;
-  if (!std::isfinite(statistics.grad_norm))
-    return diverged(pending.iteration, format("the gradient norm is %f", statistics.grad_norm), learningRate);
-  return report(pending, statistics);
+  std::string skipped;
+  if (statistics.skipped != 0)
+    skipped = format("%.0f gradient elements are infinite or not a number", statistics.nonfinite);
+  const bool unsound = !std::isfinite(statistics.grad_norm) || !std::isfinite(lossSum_);
+  if (!skipped.empty() && facts_.options.nonfinite == run::NonFinite::Stop)
+    return diverged(pending.iteration, skipped, learningRate);
+  if (skipped.empty() && unsound)
+    return diverged(pending.iteration,
+                    format("the gradient norm is %f, the loss %f, and the update was made",
+                           withoutSign(statistics.grad_norm), lossSum_),
+                    learningRate);
+  return report(pending, &statistics, skipped);
 }
 
-Status Trainer::report(const Pending &pending, const txc_update_result_t &statistics) {
+std::string Trainer::findSpike(double loss) const {
+  if (lastLosses_.size() < kSpikeLeast)
+    return "";
+  double mean = 0, square = 0;
+  for (double each : lastLosses_)
+    mean += each / static_cast<double>(lastLosses_.size());
+  for (double each : lastLosses_)
+    square += (each - mean) * (each - mean) / static_cast<double>(lastLosses_.size());
+  const double limit = mean + facts_.options.spike_zscore * std::sqrt(square);
+  if (!(loss > limit))
+    return "";
+  return format("loss %.4f is %.1f standard deviations above the mean %.4f of the %zu before", loss,
+                (loss - mean) / std::sqrt(square), mean, lastLosses_.size());
+}
+
+Status Trainer::report(const Pending &pending, const txc_update_result_t *statistics,
+                       const std::string &skipped) {
   const RunOptions &options = facts_.options;
   const int64_t iteration = pending.iteration;
   Result<double> seconds = device_->secondsBetween(pending.begin, pending.end);
@@ -713,12 +769,19 @@ Status Trainer::report(const Pending &pending, const txc_update_result_t &statis
   result.learningRate = learningRateAt(options, iteration);
   // A loss is the mean over ranks already.
   result.loss = lossSum_ / static_cast<double>(options.gradient_accumulation_steps / facts_.ranks);
+  result.skipped = skipped;
+  skippedInARow_ = skipped.empty() ? 0 : skippedInARow_ + 1;
+  if (options.spike_zscore > 0 && skipped.empty()) {
+    lastLosses_.push_back(result.loss);
+    if (lastLosses_.size() > kSpikeWindow)
+      lastLosses_.pop_front();
+  }
   // Also the last one, be it that of max_iters or that after which a signal stops.
   if (iteration % options.log_interval == 0 || iteration + 1 == options.max_iters ||
-      (signal_() && pending_.empty())) {
+      (signal_() && pending_.empty()) || !skipped.empty()) {
     // The step computes them in any case; the text shows them now and then.
-    if (options.gradient_log_interval > 0) {
-      result.gradients = statistics;
+    if (options.gradient_log_interval > 0 && statistics) {
+      result.gradients = *statistics;
       result.showGradients = iteration % options.gradient_log_interval == 0;
     }
     completeIteration(result, facts_);
@@ -737,6 +800,11 @@ Status Trainer::report(const Pending &pending, const txc_update_result_t &statis
       return status;
   }
   showProgress(result.loss);
+  if (skippedInARow_ >= kMostSkippedInARow)
+    return diverged(iteration,
+                    format("the last %lld updates were skipped, this one because %s",
+                           static_cast<long long>(skippedInARow_), skipped.c_str()),
+                    result.learningRate);
   return {};
 }
 

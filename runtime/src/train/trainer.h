@@ -96,7 +96,10 @@ private:
   // Takes results until at most `most` are missing, and more if they are there.
   Status takeResults(size_t most);
   Status takeResult(const Pending &pending);
-  Status report(const Pending &pending, const txc_update_result_t &statistics);
+  // `statistics` are null, and `skipped` says why, if the update was not run.
+  Status report(const Pending &pending, const txc_update_result_t *statistics, const std::string &skipped);
+  // Why the update of this mean loss is to be skipped, if it is: spike_zscore.
+  std::string findSpike(double loss) const;
   // Mean loss over eval_iters batches; nothing if a signal came.
   Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
   Status evaluate(int64_t iteration);
@@ -139,6 +142,8 @@ private:
   std::optional<double> bestValLoss_;
   int64_t bestIteration_ = 0;
   std::deque<Pending> pending_;
+  std::deque<double> lastLosses_; // of updates that were made, at most kSpikeWindow
+  int64_t skippedInARow_ = 0;
   double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration
   // End of the last iteration, if nothing but training was done since.
   std::optional<Device::Mark> lastEnd_;
