@@ -416,6 +416,10 @@ Status CheckpointFolder::writeAll(const std::string &folder, const CheckpointCon
     if (!text.ok())
       return text.status();
     Result<Json> theirs = parseJson(*text);
+    if (theirs.ok() && theirs->is_object() && theirs->contains("error"))
+      return Status::failed(format("rank %lld of %lld: ", static_cast<long long>(rank),
+                                   static_cast<long long>(content.numRanks)) +
+                            theirs->value("error", ""));
     if (!theirs.ok() || !theirs->is_array())
       return Status::failed(path + ": not what a rank writes");
     for (const Json &description : *theirs)
@@ -457,6 +461,12 @@ Result<WrittenCheckpoint> CheckpointFolder::write(const CheckpointContent &conte
         status = failed(path_, "cannot flush the folder to the disk", error);
     if (!status.ok())
       (void)files_->remove(temporary);
+  } else if (!status.ok()) {
+    // Rank 0 waits for this rank's files: it is told that they do not come, if that can be written.
+    const std::string path = temporary + format("/rank-%05lld.json", static_cast<long long>(content.rank));
+    const Json error = {{"error", status.message()}};
+    if (writeText(path + ".part", error.dump(-1, ' ', false, Json::error_handler_t::replace)).ok())
+      (void)files_->rename(path + ".part", path);
   }
   if (!status.ok())
     return status;

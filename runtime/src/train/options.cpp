@@ -425,7 +425,7 @@ manual::Tool describeTool() {
   command.examples = {{"txrun step.so --dataset=shakespeare_char", ""},
                       {"txrun step.so --dataset=data/mine --max_iters=500 --learning_rate=3e-4", ""},
                       {"txrun step.so --init_from=resume", ""},
-                      {"txrun step.so --init_from=models/Llama-3.2-1B --dataset=data/mine", ""},
+                      {"txrun step.so --init_from=models/TinyLlama-1.1B --dataset=data/mine", ""},
                       {"txrun step.so --init_from=resume --export=models/mine", ""},
                       {"txrun step.so --dataset=shakespeare_char --eval_only", ""},
                       {"txrun step.so --dataset=shakespeare_char --sample --prompt=\"ROMEO:\"", ""},

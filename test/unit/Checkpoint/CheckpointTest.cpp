@@ -266,6 +266,24 @@ TEST(Checkpoint, AMissingRankIsNamed) {
   EXPECT_TRUE(fs::is_empty(temp.file("checkpoints")));
 }
 
+TEST(Checkpoint, ARankThatFailsTellsRankZero) {
+  TempFolder temp;
+  FailingFiles files;
+  files.error = ENOSPC;
+  State theirs(1, 1), own(1, 1);
+  theirs.content.rank = 1;
+  theirs.content.numRanks = own.content.numRanks = 2;
+  files.failing = 4; // its first file, not the folders
+  CheckpointFolder theirFolder(temp.file("checkpoints"), files);
+  ASSERT_FALSE(theirFolder.write(theirs.content).ok());
+  CheckpointFolder folder(temp.file("checkpoints"));
+  Result<WrittenCheckpoint> written = folder.write(own.content, 600); // it does not wait so long
+  ASSERT_FALSE(written.ok());
+  EXPECT_NE(written.status().message().find("rank 1 of 2: "), std::string::npos) << written.status().message();
+  EXPECT_NE(written.status().message().find(std::strerror(ENOSPC)), std::string::npos);
+  EXPECT_TRUE(fs::is_empty(temp.file("checkpoints")));
+}
+
 TEST(FolderLock, TheSecondIsTurnedAwayByName) {
   TempFolder temp;
   auto first = FolderLock::take(temp.file("out"));
