@@ -53,7 +53,7 @@ static std::string repeatedKey(std::string_view text) {
       repeated = value.get<std::string>();
     return true;
   };
-  (void)Json::parse(text, look, false);
+  [[maybe_unused]] const Json parsed = Json::parse(text, look, false);
   return repeated;
 }
 
