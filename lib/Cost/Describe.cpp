@@ -83,6 +83,10 @@ json::Array describeCommands(step::ProgramOp program, step::EntryOp entry) {
         item["name"] = name.getValue();
       else if (auto wait = dyn_cast<step::WaitOp>(command))
         item["name"] = wait.getCollective().getName();
+      if (auto launch = dyn_cast<step::LaunchOp>(command))
+        item["op"] = launch.getKernel();
+      else if (auto op = command.getAttrOfType<StringAttr>("op"))
+        item["op"] = op.getValue();
       for (auto [key, attribute] : {std::pair("bytes", "bytes"), std::pair("flops", "flops_causal")})
         if (auto value = command.getAttrOfType<IntegerAttr>(attribute))
           item[key] = phase == 0 ? value.getInt() : 0;

@@ -10,7 +10,7 @@ namespace txc {
 using Item = CommandList::Item;
 
 template <Item::Kind kind, typename T> static int32_t writeDown(void *self, char *, const T *command) {
-  static_cast<CommandList *>(self)->items.push_back({kind, command});
+  static_cast<CommandList *>(self)->items.push_back({kind, command, command->name});
   return 0;
 }
 
@@ -62,11 +62,11 @@ std::vector<CommandTime> CommandTimer::medians(const txc_kernel_t *kernels) cons
       time.index = static_cast<uint32_t>(i);
       time.milliseconds = times[times.size() / 2];
       const Item &item = entry.commands.items[i];
+      time.name = item.name;
       switch (item.kind) {
       case Item::Kind::Launch: {
         const auto &launch = *static_cast<const txc_launch_t *>(item.command);
         time.kind = "launch";
-        time.name = launch.name;
         if (kernels)
           time.kernel = kernels[launch.kernel_index].function;
         break;
@@ -76,7 +76,6 @@ std::vector<CommandTime> CommandTimer::medians(const txc_kernel_t *kernels) cons
         const uint64_t m = static_cast<uint64_t>(p.m), n = static_cast<uint64_t>(p.n),
                        k = static_cast<uint64_t>(p.k);
         time.kind = "gemm";
-        time.name = p.name;
         time.kernel = format("%llux%llux%llu", static_cast<unsigned long long>(m),
                              static_cast<unsigned long long>(n), static_cast<unsigned long long>(k)) +
                       (p.batch > 1 ? format(" x %u", p.batch) : "") + (p.transpose_a ? " At" : "") +
@@ -89,19 +88,14 @@ std::vector<CommandTime> CommandTimer::medians(const txc_kernel_t *kernels) cons
       case Item::Kind::Fill: {
         const auto &fill = *static_cast<const txc_fill_t *>(item.command);
         time.kind = "fill";
-        time.name = fill.name;
         time.bytes = fill.bytes;
         break;
       }
-      case Item::Kind::Collective: {
-        const auto &collective = *static_cast<const txc_collective_t *>(item.command);
+      case Item::Kind::Collective:
         time.kind = "collective";
-        time.name = collective.name;
         break;
-      }
       case Item::Kind::Wait:
         time.kind = "wait";
-        time.name = static_cast<const txc_wait_t *>(item.command)->name;
         break;
       }
       out.push_back(std::move(time));

@@ -11,6 +11,7 @@ struct CommandList {
   struct Item {
     enum class Kind { Launch, Gemm, Fill, Collective, Wait } kind;
     const void *command; // txc_launch_t, txc_gemm_t, txc_fill_t, txc_collective_t or txc_wait_t
+    const char *name;
   };
   std::vector<Item> items;
 

@@ -70,35 +70,19 @@ PeakRate CpuDevice::peakRate() {
 
 namespace {
 
-// Calls through to another device and takes the time of each command.
-struct TimingTable {
-  const txc_device_t &inner;
+// Takes the time of each command.
+struct Stopwatch final : CommandHook {
+  std::chrono::steady_clock::time_point start;
   std::vector<double> milliseconds;
 
-  template <typename T>
-  static int32_t time(void *self, char *arena, const T *command,
-                      int32_t (*txc_device_t::*function)(void *, char *, const T *)) {
-    auto &timing = *static_cast<TimingTable *>(self);
-    auto start = std::chrono::steady_clock::now();
-    int32_t status = (timing.inner.*function)(timing.inner.self, arena, command);
-    timing.milliseconds.push_back(
+  Status before(uint32_t) override {
+    start = std::chrono::steady_clock::now();
+    return {};
+  }
+  Status after(uint32_t) override {
+    milliseconds.push_back(
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
-    return status;
-  }
-  static int32_t launch(void *self, char *arena, const txc_launch_t *command) {
-    return time(self, arena, command, &txc_device_t::launch);
-  }
-  static int32_t gemm(void *self, char *arena, const txc_gemm_t *command) {
-    return time(self, arena, command, &txc_device_t::gemm);
-  }
-  static int32_t fill(void *self, char *arena, const txc_fill_t *command) {
-    return time(self, arena, command, &txc_device_t::fill);
-  }
-  static int32_t collective(void *self, char *arena, const txc_collective_t *command) {
-    return time(self, arena, command, &txc_device_t::collective);
-  }
-  static int32_t wait(void *self, char *arena, const txc_wait_t *command) {
-    return time(self, arena, command, &txc_device_t::wait);
+    return {};
   }
 };
 
@@ -106,18 +90,19 @@ struct TimingTable {
 
 Status CpuDevice::run(const txc_entry_t &entry) {
   failure_ = {};
+  Stopwatch stopwatch;
+  CommandHook *hook = hook_ ? hook_ : profiling_ ? &stopwatch : nullptr;
   int32_t status;
-  if (profiling_) {
-    TimingTable timing{table_, {}};
-    txc_device_t table = {sizeof(txc_device_t),    TXC_STEP_ABI_VERSION, &timing,
-                          TimingTable::launch,     TimingTable::gemm,    TimingTable::fill,
-                          TimingTable::collective, TimingTable::wait};
-    status = entry.run(&table, arena_.data());
-    if (status == 0)
-      return timer_.add(entry, timing.milliseconds);
+  if (hook) {
+    HookedTable hooked(table_, *hook);
+    status = entry.run(&hooked.table(), arena_.data());
+    if (!hooked.status().ok())
+      return hooked.status();
   } else {
     status = entry.run(&table_, arena_.data());
   }
+  if (status == 0 && hook == &stopwatch)
+    return timer_.add(entry, stopwatch.milliseconds);
   if (status == 0)
     return {};
   if (!failure_.ok())

@@ -47,6 +47,7 @@ public:
   Result<std::string> tune() override;
   Status profile(bool on) override;
   std::vector<CommandTime> commandTimes() const override { return timer_.medians(); }
+  void observe(CommandHook *hook) override { hook_ = hook; }
 
   char *arena() const { return arena_.data(); }
   const txc_device_t &table() const { return table_; }
@@ -74,6 +75,7 @@ private:
   std::array<Clock::time_point, 64> marks_ = {};
   uint64_t numMarks_ = 0;
   bool profiling_ = false;
+  CommandHook *hook_ = nullptr;
   CommandTimer timer_;
 };
 

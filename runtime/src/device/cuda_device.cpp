@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 namespace txc {
 
@@ -747,7 +748,12 @@ Status CudaDevice::runCommands(const txc_entry_t &entry) {
   // The event before the first command.
   if (timing_ && finish({}, entry.name) != 0)
     return failure_;
-  const int32_t status = entry.run(&table_, reinterpret_cast<char *>(arena_));
+  std::optional<HookedTable> hooked;
+  if (hook_)
+    hooked.emplace(table_, *hook_);
+  const int32_t status = entry.run(hooked ? &hooked->table() : &table_, reinterpret_cast<char *>(arena_));
+  if (hooked && !hooked->status().ok())
+    return hooked->status();
   if (status == 0)
     return {};
   std::string why = failure_.ok() ? format("failed with status %d", status) : failure_.message();
@@ -809,6 +815,8 @@ Status CudaDevice::run(const txc_entry_t &entry) {
   }
 
   Variant &variant = known.variants[known.varies && first_];
+  if (hook_)
+    return runCommands(entry);
   if (profiling_)
     return runTimed(known, variant);
   if (!graphs_ || !variant.ran) {

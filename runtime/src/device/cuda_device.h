@@ -58,6 +58,7 @@ public:
   Result<std::string> tune() override;
   Status profile(bool on) override;
   std::vector<CommandTime> commandTimes() const override { return timer_.medians(step_->kernels); }
+  void observe(CommandHook *hook) override { hook_ = hook; }
 
 private:
   static constexpr int kRunsAhead = 4;
@@ -161,6 +162,7 @@ private:
   uint64_t numMarks_ = 0;
   std::array<cuda::Event, kMarks> marks_ = {};
 
+  CommandHook *hook_ = nullptr;
   bool profiling_ = false;
   Entry *timing_ = nullptr; // while commands are enqueued with events
   size_t timed_ = 0;

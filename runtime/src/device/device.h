@@ -21,6 +21,7 @@
 #ifndef TXC_RUNTIME_DEVICE_DEVICE_H
 #define TXC_RUNTIME_DEVICE_DEVICE_H
 
+#include "device/command_hook.h"
 #include "support/status.h"
 #include "txc/step_abi.h"
 
@@ -122,6 +123,10 @@ public:
   virtual Status profile(bool on) = 0;
   // Commands in program order; entries that did not run are left out.
   virtual std::vector<CommandTime> commandTimes() const = 0;
+  // While there is a hook, entries are neither timed nor replayed as graphs. It may
+  // read and write the arena, which waits for the commands before; what a
+  // collective writes is there after the wait for it.
+  virtual void observe(CommandHook *hook) = 0;
 };
 
 struct DeviceOptions {

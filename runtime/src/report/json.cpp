@@ -82,8 +82,7 @@ static Json theoryJson(const RunFacts &facts) {
           {"memory_by_part", std::move(memory)}};
 }
 
-// The words that txc's metadata uses.
-static const char *kindName(uint32_t kind) {
+const char *bufferKindName(uint32_t kind) {
   constexpr std::array<const char *, 19> names = {
       "param",        "grad",   "moment1",    "moment2",       "tokens",       "targets", "hyper",
       "loss",         "stats",  "activation", "workspace",     "compute",      "cache",   "decode_tokens",
@@ -99,7 +98,7 @@ static Json memoryPlanJson(const txc_step_t &step) {
     const txc_buffer_t &buffer = step.buffers[i];
     const bool always = buffer.entry == UINT32_MAX;
     buffers.push_back({{"name", buffer.name},
-                       {"kind", kindName(buffer.kind)},
+                       {"kind", bufferKindName(buffer.kind)},
                        {"offset", buffer.offset},
                        {"bytes", buffer.bytes},
                        {"entry", always ? Json() : Json(step.entries[buffer.entry].name)},

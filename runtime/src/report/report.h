@@ -106,6 +106,8 @@ std::string evaluationText(const EvaluationFacts &evaluation);
 std::string endText(const nlohmann::ordered_json &summary);
 
 // config, startup_info and metadata of the log.
+// The word that txc's metadata uses for a txc_buffer_kind_t.
+const char *bufferKindName(uint32_t kind);
 nlohmann::ordered_json headerJson(const RunFacts &facts, const std::string &time);
 nlohmann::ordered_json iterationJson(const IterationFacts &iteration, const RunFacts &facts);
 nlohmann::ordered_json evaluationJson(const EvaluationFacts &evaluation, const std::string &time);

@@ -493,6 +493,40 @@ Status Trainer::openLog(std::time_t now, const Json &header) {
   return {};
 }
 
+Json Trainer::manifestAt(int64_t iteration) const {
+  const RunOptions &options = facts_.options;
+  const Json valLoss = evaluated_ == iteration ? Json(valLoss_) : Json();
+  Json record = {
+      {"iter", iteration}, {"val_loss", valLoss}, {"path", ""}, {"timestamp", timestamp(std::time(nullptr))}};
+  return {{"run", log_->runName()},
+          {"record", record},
+          {"position",
+           {{"evaluated", evaluated_},
+            {"val_loss", valLoss},
+            {"sampled", sampled_},
+            {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
+            {"best_val_iter", bestIteration_},
+            {"last_losses", lastLosses_},
+            {"skipped_in_a_row", skippedInARow_},
+            {"log_bytes", log_->position()}}},
+          {"rng",
+           {{"generator", "philox4x32-10"},
+            {"seed", options.seed},
+            {"next_micro_batch", iteration * options.gradient_accumulation_steps}}},
+          {"data",
+           {{"dataset", facts_.datasetName},
+            {"train_tokens", facts_.trainTokens},
+            {"val_tokens", facts_.valTokens},
+            {"next_batch", iteration * options.gradient_accumulation_steps}}},
+          {"step",
+           {{"sha256", step_.contentHash()},
+            {"architecture_name", facts_.architectureName()},
+            {"runtime", TXC_VERSION}}},
+          {"config",
+           {{"step", flattened(facts_.metadata.value("config", Json::object()))},
+            {"run", savedOptions(options)}}}};
+}
+
 Status Trainer::save(int64_t iteration, bool last) {
   if (!saving_)
     return {};
@@ -503,39 +537,7 @@ Status Trainer::save(int64_t iteration, bool last) {
     saving_->wait();
     if (Status status = takeSaved(false); !status.ok())
       return status;
-    const RunOptions &options = facts_.options;
-    const Json valLoss = evaluated_ == iteration ? Json(valLoss_) : Json();
-    Json record = {{"iter", iteration},
-                   {"val_loss", valLoss},
-                   {"path", ""},
-                   {"timestamp", timestamp(std::time(nullptr))}};
-    Json manifest = {{"run", log_->runName()},
-                     {"record", record},
-                     {"position",
-                      {{"evaluated", evaluated_},
-                       {"val_loss", valLoss},
-                       {"sampled", sampled_},
-                       {"best_val_loss", bestValLoss_ ? Json(*bestValLoss_) : Json()},
-                       {"best_val_iter", bestIteration_},
-                       {"last_losses", lastLosses_},
-                       {"skipped_in_a_row", skippedInARow_},
-                       {"log_bytes", log_->position()}}},
-                     {"rng",
-                      {{"generator", "philox4x32-10"},
-                       {"seed", options.seed},
-                       {"next_micro_batch", iteration * options.gradient_accumulation_steps}}},
-                     {"data",
-                      {{"dataset", facts_.datasetName},
-                       {"train_tokens", facts_.trainTokens},
-                       {"val_tokens", facts_.valTokens},
-                       {"next_batch", iteration * options.gradient_accumulation_steps}}},
-                     {"step",
-                      {{"sha256", step_.contentHash()},
-                       {"architecture_name", facts_.architectureName()},
-                       {"runtime", TXC_VERSION}}},
-                     {"config",
-                      {{"step", flattened(facts_.metadata.value("config", Json::object()))},
-                       {"run", savedOptions(options)}}}};
+    Json manifest = manifestAt(iteration), record = manifest["record"];
     Status status = saving_->begin(iteration, manifest, record);
     if (status.ok())
       saved_ = iteration;
@@ -629,11 +631,20 @@ static double withoutSign(float value) {
   return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
 }
 
-static Status diverged(int64_t iteration, const std::string &what, double learningRate) {
+static Status divergedAt(int64_t iteration, const std::string &what, double learningRate) {
   return {Code::Diverged,
           format("iteration %lld: %s at learning rate %.3g: training has diverged; try a lower "
                  "--learning_rate, a longer --warmup_iters or --grad_clip=1",
                  static_cast<long long>(iteration), what.c_str(), learningRate)};
+}
+
+Status Trainer::diverged(BadStep bad) {
+  bad.status = divergedAt(bad.iteration, bad.reason, learningRateAt(facts_.options, bad.iteration));
+  if (facts_.options.nonfinite != run::NonFinite::HaltWithDump)
+    return bad.status;
+  // Other ranks may be further on, or not yet here: they halt where all are alike.
+  bad_ = std::move(bad);
+  return {};
 }
 
 Status Trainer::submitIteration(int64_t iteration) {
@@ -694,6 +705,17 @@ Status Trainer::submitIteration(int64_t iteration) {
       return report({Pending::Kind::Update, iteration, steps - 1, 0, *begin, *end}, nullptr, spike);
     }
   }
+  if (options.nonfinite == run::NonFinite::HaltWithDump) {
+    // Before an update changes them, the weights must be known not to be those that
+    // one of an earlier iteration left alone. The device has the micro batches of
+    // this one to work on meanwhile.
+    const auto own = std::count_if(pending_.begin(), pending_.end(),
+                                   [&](const Pending &pending) { return pending.iteration == iteration; });
+    if (Status status = takeResults(static_cast<size_t>(own)); !status.ok())
+      return status;
+    if (bad_ && bad_->iteration < iteration)
+      return haltWithDump();
+  }
   if (Status status = stageHyper("update", iteration, steps - 1); !status.ok())
     return status;
   return submit("update", TXC_BUFFER_STATS, {Pending::Kind::Update, iteration, steps - 1, 0, *begin, 0});
@@ -706,37 +728,42 @@ Status Trainer::takeResults(size_t most) {
     if (Status status = takeResult(pending); !status.ok())
       return status;
   }
-  return {};
+  return bad_ && most == 0 ? haltWithDump() : Status();
 }
 
 Status Trainer::takeResult(const Pending &pending) {
-  const double learningRate = learningRateAt(facts_.options, pending.iteration);
+  const bool skips = facts_.options.nonfinite == run::NonFinite::Skip;
   if (pending.kind == Pending::Kind::MicroBatch) {
     txc_loss_result_t result;
     if (Status status = device_->take(pending.ticket, &result, sizeof(result)); !status.ok())
       return status;
-    if (!std::isfinite(result.loss) && facts_.options.nonfinite == run::NonFinite::Stop)
-      return diverged(pending.iteration,
-                      format("the loss of micro batch %lld is %f", static_cast<long long>(pending.micro),
-                             withoutSign(result.loss)),
-                      learningRate);
+    if (bad_)
+      return {}; // of what was enqueued before the bad result was known
+    if (!std::isfinite(result.loss) && !skips)
+      return diverged({pending.iteration, pending.micro,
+                       format("the loss of micro batch %lld is %f", static_cast<long long>(pending.micro),
+                              withoutSign(result.loss))});
     lossSum_ = (pending.micro == 0 ? 0 : lossSum_) + withoutSign(result.loss);
     return {};
   }
   txc_update_result_t statistics;
   if (Status status = device_->take(pending.ticket, &statistics, sizeof(statistics)); !status.ok())
     return status;
+  if (bad_) {
+    bad_->updateMade |= bad_->iteration == pending.iteration && statistics.skipped == 0;
+    return {};
+  }
   std::string skipped;
   if (statistics.skipped != 0)
     skipped = format("%.0f gradient elements are infinite or not a number", statistics.nonfinite);
   const bool unsound = !std::isfinite(statistics.grad_norm) || !std::isfinite(lossSum_);
-  if (!skipped.empty() && facts_.options.nonfinite == run::NonFinite::Stop)
-    return diverged(pending.iteration, skipped, learningRate);
+  if (!skipped.empty() && !skips)
+    return diverged({pending.iteration, pending.micro, skipped});
   if (skipped.empty() && unsound)
-    return diverged(pending.iteration,
-                    format("the gradient norm is %f, the loss %f, and the update was made",
-                           withoutSign(statistics.grad_norm), lossSum_),
-                    learningRate);
+    return diverged({pending.iteration, pending.micro,
+                     format("the gradient norm is %f, the loss %f, and the update was made",
+                            withoutSign(statistics.grad_norm), lossSum_),
+                     true});
   return report(pending, &statistics, skipped);
 }
 
@@ -801,22 +828,28 @@ Status Trainer::report(const Pending &pending, const txc_update_result_t *statis
   }
   showProgress(result.loss);
   if (skippedInARow_ >= kMostSkippedInARow)
-    return diverged(iteration,
-                    format("the last %lld updates were skipped, this one because %s",
-                           static_cast<long long>(skippedInARow_), skipped.c_str()),
-                    result.learningRate);
+    return divergedAt(iteration,
+                      format("the last %lld updates were skipped, this one because %s",
+                             static_cast<long long>(skippedInARow_), skipped.c_str()),
+                      result.learningRate);
   return {};
 }
 
-Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &split, Stream stream) {
+Result<std::optional<double>> Trainer::evaluateSplit(const data::TokenSplit &split, Stream stream,
+                                                     int64_t &firstBad) {
   std::deque<Device::Ticket> tickets;
   double sum = 0, count = 0;
+  int64_t taken = 0;
+  firstBad = -1;
   auto take = [&](size_t most) -> Status {
     while (tickets.size() > most) {
       txc_loss_result_t loss;
       if (Status status = device_->take(tickets.front(), &loss, sizeof(loss)); !status.ok())
         return status;
       tickets.pop_front();
+      if (!std::isfinite(loss.loss) && firstBad < 0)
+        firstBad = taken;
+      taken += facts_.ranks;
       sum += static_cast<double>(loss.loss) * loss.target_count;
       count += loss.target_count;
     }
@@ -859,16 +892,20 @@ Status Trainer::evaluate(int64_t iteration) {
   result.iteration = iteration;
   result.learningRate = learningRateAt(facts_.options, iteration);
   for (bool train : {true, false}) {
-    auto loss =
-        evaluateSplit(train ? dataset_.train() : dataset_.val(), train ? Stream::EvalTrain : Stream::EvalVal);
+    const data::TokenSplit &split = train ? dataset_.train() : dataset_.val();
+    const Stream stream = train ? Stream::EvalTrain : Stream::EvalVal;
+    int64_t firstBad;
+    auto loss = evaluateSplit(split, stream, firstBad);
     if (!loss.ok())
       return loss.status();
     if (!*loss)
       return {};
-    if (!std::isfinite(**loss))
-      return diverged(iteration,
-                      format("the %s loss of the evaluation is %f", train ? "train" : "val", **loss),
-                      result.learningRate);
+    if (!std::isfinite(**loss)) {
+      Status status = diverged({iteration, 0,
+                                format("the %s loss of the evaluation is %f", train ? "train" : "val", **loss),
+                                false, &split, stream, firstBad});
+      return status.ok() ? haltWithDump() : status;
+    }
     (train ? result.trainLoss : result.valLoss) = **loss;
   }
   result.seconds = secondsSince(start);

@@ -25,6 +25,8 @@
 
 namespace txc {
 
+class NonfiniteSearch;
+
 class Trainer {
 public:
   // Loads the step, opens the data, takes the memory, runs `init`. Nothing is
@@ -56,6 +58,17 @@ private:
     Device::Mark begin, end; // of the iteration
   };
 
+  // A loss or gradient norm that is not finite.
+  struct BadStep {
+    int64_t iteration, micro;
+    std::string reason;
+    bool updateMade = false;
+    const data::TokenSplit *split = nullptr; // of an evaluation, with its first bad batch
+    Stream stream = Stream::Train;
+    int64_t batch = 0;
+    Status status = {}; // that the run ends with
+  };
+
   Trainer(StepFile step, data::TokenDataset dataset) : step_(std::move(step)), dataset_(std::move(dataset)) {}
 
   // With several ranks: finds the others, and compares what must be the same.
@@ -79,6 +92,7 @@ private:
   // Takes over what the checkpoint, or the file of weights, has.
   Status restore();
   Status openLog(std::time_t now, const nlohmann::ordered_json &header);
+  nlohmann::ordered_json manifestAt(int64_t iteration) const;
   // Saves the state after `iteration` updates, unless it is saved; waits until it is
   // written if it is the `last` of the run.
   Status save(int64_t iteration, bool last);
@@ -96,12 +110,28 @@ private:
   // Takes results until at most `most` are missing, and more if they are there.
   Status takeResults(size_t most);
   Status takeResult(const Pending &pending);
+  // Ends the run, or with halt-with-dump remembers why it has to end: all ranks must
+  // have enqueued the same when they look into it.
+  Status diverged(BadStep bad);
+  // What the run ends with; finds the command to blame and writes a folder. This and
+  // what follows is in halt_with_dump.cpp.
+  Status haltWithDump();
+  Result<std::string> dump(const BadStep &bad);
+  Result<nlohmann::ordered_json> findFirstBad(const BadStep &bad, NonfiniteSearch &search);
+  const data::TokenSplit &splitOf(const BadStep &bad) const;
+  int64_t batchOf(const BadStep &bad, int64_t micro, int64_t rank) const;
+  Status writeBatch(const std::string &folder, const BadStep &bad, int64_t micro, int64_t rank);
+  // The path of a checkpoint, or the error that kept it from being written.
+  Result<nlohmann::ordered_json> saveTo(const std::string &folder, int64_t iteration);
+  // One object of every rank.
+  Result<std::vector<nlohmann::ordered_json>> gather(const nlohmann::ordered_json &own);
   // `statistics` are null, and `skipped` says why, if the update was not run.
   Status report(const Pending &pending, const txc_update_result_t *statistics, const std::string &skipped);
   // Why the update of this mean loss is to be skipped, if it is: spike_zscore.
   std::string findSpike(double loss) const;
-  // Mean loss over eval_iters batches; nothing if a signal came.
-  Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream);
+  // Mean loss over eval_iters batches; nothing if a signal came. `firstBad` is the
+  // first round of batches whose loss is not finite, or negative.
+  Result<std::optional<double>> evaluateSplit(const data::TokenSplit &split, Stream stream, int64_t &firstBad);
   Status evaluate(int64_t iteration);
   Status profile();
   // Generates texts with the model as it is after `iteration` updates.
@@ -144,6 +174,7 @@ private:
   std::deque<Pending> pending_;
   std::deque<double> lastLosses_; // of updates that were made, at most kSpikeWindow
   int64_t skippedInARow_ = 0;
+  std::optional<BadStep> bad_; // with halt-with-dump: why the run will halt
   double lossSum_ = 0; // over the micro batches of the oldest unfinished iteration
   // End of the last iteration, if nothing but training was done since.
   std::optional<Device::Mark> lastEnd_;
