@@ -61,7 +61,7 @@ def ours(folder, step, ranks, micro, iterations, cache, *more):
     with tempfile.TemporaryDirectory() as out:
         command = [folder / "txrun", folder / f"{step}.so", f"--dataset={folder / 'data'}", f"--out_dir={out}",
                    f"--gradient_accumulation_steps={ranks * micro}", f"--max_iters={iterations}", "--eval_interval=0",
-                   "--log_interval=1", "--gradient_log_interval=1", "--quiet", *more]
+                   "--log_interval=1", "--gradient_log_interval=1", "--keep_checkpoints=0", "--quiet", *more]
         if ranks > 1:
             command += [f"--nproc={ranks}", "--comm_timeout=60"]
         call(command, env={**os.environ, "XDG_CACHE_HOME": cache}, timeout=300)

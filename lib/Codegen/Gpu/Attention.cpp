@@ -191,11 +191,54 @@ Softmax::Ends Softmax::finish(Words &h, Value scale, double dropoutScale) const 
 
 //===-- Rotation -----------------------------------------------------------===//
 
-void rotate(Words &h, const Attention &attention, Words::Values &tile, Int position, Int column) {
+Rotator::Rotator(Words &h, const Attention &attention, Int position, Int column)
+    : h(h), attention(attention), column(column) {
   GpuBuilder &b = h.b;
   const Attention::Rotation &rotation = *attention.rotation;
-  int64_t pairs = attention.headDim / 2, blocks = attention.headDim / 8;
+  int64_t rowBytes = attention.headDim / 2 * 4;
   Int last = h.constant(attention.length - 1);
+  for (int64_t half = 0; half < 2; ++half) {
+    Int row = position + 8 * half;
+    row = h.select(row.slt(attention.length), row, last); // rows beyond T go nowhere
+    cos[half] = h.at(b.argument(rotation.cos), row, rowBytes);
+    sin[half] = h.at(b.argument(rotation.sin), row, rowBytes);
+  }
+}
+
+// Interleaved, a pair are the two columns that a thread has of every eight; else its
+// second half lies half a head further on, and a thread has two pairs.
+static int64_t anglesPerHalf(const Attention &attention) {
+  return attention.headDim / (attention.rotation->interleaved ? 8 : 16);
+}
+
+Rotator::Angles Rotator::angles(int64_t half, int64_t j) {
+  if (!loaded.empty())
+    return loaded[half * anglesPerHalf(attention) + j];
+  GpuBuilder &b = h.b;
+  Angles result;
+  for (auto [table, values] : {std::pair{cos[half], &result.cos}, std::pair{sin[half], &result.sin}}) {
+    if (attention.rotation->interleaved) {
+      values->push_back(b.load(h.at(table, (column >> 1) + 4 * j, 4), b.i64(0), b.getF32Type()));
+      continue;
+    }
+    Value two = b.create<LLVM::LoadOp>(VectorType::get({2}, b.getF32Type()), h.at(table, column + 8 * j, 4), 8);
+    for (int64_t e = 0; e < 2; ++e)
+      values->push_back(b.create<vector::ExtractOp>(two, e));
+  }
+  return result;
+}
+
+void Rotator::load() {
+  SmallVector<Angles> all;
+  for (int64_t half = 0; half < 2; ++half)
+    for (int64_t j = 0; j < anglesPerHalf(attention); ++j)
+      all.push_back(angles(half, j));
+  loaded = std::move(all);
+}
+
+void Rotator::rotate(Words::Values &tile) {
+  GpuBuilder &b = h.b;
+  const Attention::Rotation &rotation = *attention.rotation;
   auto turn = [&](int64_t first, int64_t second, Value cos, Value sin) {
     Value x = tile[first], y = tile[second];
     Value along = h.mul(y, sin), across = h.mul(x, sin);
@@ -206,28 +249,16 @@ void rotate(Words &h, const Attention &attention, Words::Values &tile, Int posit
     tile[first] = b.fma(x, cos, along);
     tile[second] = b.fma(y, cos, across);
   };
-  for (int64_t half = 0; half < 2; ++half) {
-    Int row = position + 8 * half;
-    row = h.select(row.slt(attention.length), row, last); // rows beyond T go nowhere
-    Value cos = h.at(b.argument(rotation.cos), row, pairs * 4), sin = h.at(b.argument(rotation.sin), row, pairs * 4);
-    if (rotation.interleaved) {
-      // Pairs are the two columns that a thread has of every eight.
-      for (int64_t j = 0; j < blocks; ++j) {
-        Int pair = (column >> 1) + 4 * j;
-        turn(Fragment::index(half, j, 0), Fragment::index(half, j, 1), b.load(h.at(cos, pair, 4), b.i64(0), b.getF32Type()),
-             b.load(h.at(sin, pair, 4), b.i64(0), b.getF32Type()));
-      }
-      continue;
+  int64_t count = anglesPerHalf(attention);
+  for (int64_t half = 0; half < 2; ++half)
+    for (int64_t j = 0; j < count; ++j) {
+      Angles a = angles(half, j);
+      if (rotation.interleaved)
+        turn(Fragment::index(half, j, 0), Fragment::index(half, j, 1), a.cos[0], a.sin[0]);
+      else
+        for (int64_t e = 0; e < 2; ++e)
+          turn(Fragment::index(half, j, e), Fragment::index(half, j + count, e), a.cos[e], a.sin[e]);
     }
-    auto two = VectorType::get({2}, b.getF32Type());
-    for (int64_t j = 0; j < blocks / 2; ++j) {
-      Int pair = column + 8 * j;
-      Value c = b.create<LLVM::LoadOp>(two, h.at(cos, pair, 4), 8), s = b.create<LLVM::LoadOp>(two, h.at(sin, pair, 4), 8);
-      for (int64_t e = 0; e < 2; ++e)
-        turn(Fragment::index(half, j, e), Fragment::index(half, j + blocks / 2, e),
-             b.create<vector::ExtractOp>(c, e), b.create<vector::ExtractOp>(s, e));
-    }
-  }
 }
 
 //===-- Dropout ------------------------------------------------------------===//

@@ -95,10 +95,31 @@ struct Fragment {
   static void hideColumnsBefore(Words &h, Values &scores, Int distance);
 };
 
-/// Turns the rows of a fragment that holds one head of queries or keys as
+/// The angles of a fragment that holds one head of queries or keys, as
 /// `attention.rotation` says. `position` is that of the thread's upper row, `column`
 /// its first column.
-void rotate(Words &h, const Attention &attention, Words::Values &tile, Int position, Int column);
+class Rotator {
+public:
+  Rotator(Words &h, const Attention &attention, Int position, Int column);
+  /// Loads all angles, for many heads; else each is loaded where it is used.
+  void load();
+  /// Turns the rows of a tile.
+  void rotate(Words::Values &tile);
+
+private:
+  using Value = mlir::Value;
+  /// Cosines and sines of the pairs that a thread has among eight columns.
+  struct Angles {
+    llvm::SmallVector<Value, 2> cos, sin;
+  };
+  Angles angles(int64_t half, int64_t j);
+
+  Words &h;
+  const Attention &attention;
+  Int column;
+  std::array<Value, 2> cos, sin; ///< rows of the tables
+  llvm::SmallVector<Angles> loaded;
+};
 
 /// Maximum and total of the two rows of a thread; the total is of this thread's
 /// columns only until `finish`.

@@ -633,7 +633,7 @@ private:
         for (Value &sum : scaled)
           sum = h.mul(sum, b.f32(*factor));
       if (rotates)
-        rotate(h, a, scaled, tile.firstKey() + row, column);
+        Rotator(h, a, tile.firstKey() + row, column).rotate(scaled);
       for (int64_t p = 0; p < a.panels(); ++p)
         for (int64_t c = 0; c < 4; ++c) {
           SmallVector<Int> words;
@@ -735,44 +735,68 @@ void emitPrepare(GpuBuilder &b, const Attention &a) {
 /// Pieces of dQ (64 x 64, one consumer's each) of a block: whole rows of the head.
 int64_t piecesTogether(const Attention &a) { return a.panels(); }
 
-/// A block turns 64 rows of dQ into bf16.
+/// Heads whose rows at the same positions one block turns: they share the angles.
+int64_t headsFinished(const Attention &a) {
+  for (int64_t heads : {4, 3, 2})
+    if (a.rotation && a.heads % heads == 0)
+      return heads;
+  return 1;
+}
+
+/// A block turns 64 rows of dQ of some heads into bf16.
 void emitFinish(GpuBuilder &b, const Attention &a) {
   Hopper h(b);
-  int64_t together = piecesTogether(a), perHead = consumers * queryBlocks(a) / together;
+  int64_t together = piecesTogether(a), perHead = consumers * queryBlocks(a) / together, heads = headsFinished(a);
   Int thread = h.thread(), number = h.blockX(), memory = h.dynamicShared();
-  Int batchHead = number / perHead, rows = number % perHead << 6;
-  auto four = VectorType::get({4}, b.getF32Type());
-  Values loaded, elements;
-  // The consumers share a query block by rows (one panel) or by columns (two).
-  for (int64_t p = 0; p < together; ++p) {
-    Value from = h.at(h.at(b.argument(a.workspace + QueryGrads), number * together + p, pieceBytes), thread, 16);
-    for (int64_t k = 0; k < 8; ++k)
-      loaded.push_back(b.create<LLVM::LoadOp>(four, h.at(from, b.i64(2048 * k)), 16));
-  }
-  Value factor = b.f32(1 / std::sqrt(static_cast<double>(a.headDim)));
-  for (Value vector : loaded)
-    for (int64_t i = 0; i < 4; ++i)
-      elements.push_back(h.mul(b.create<vector::ExtractOp>(vector, i), factor));
+  Int firstHead = number / perHead * heads, rows = number % perHead << 6;
   Int lane = thread & 31, warp = thread >> 5, row8 = lane & 7;
-  if (a.rotation)
-    rotate(h, a, elements, rows + (warp << 4) + (lane >> 2), (lane & 3) << 1);
   Int to = (((warp << 4) + row8 + (lane & 8)) << 7) + (((lane >> 4) ^ row8) << 4);
-  for (int64_t c = 0; c < 4 * together; ++c) {
-    SmallVector<Int> words;
-    for (int64_t j : {2 * c, 2 * c + 1})
-      for (int64_t half = 0; half < 2; ++half)
-        words.push_back(h.packBf16(elements[Fragment::index(half, j, 0)], elements[Fragment::index(half, j, 1)]));
-    h.storeMatrices(memory + c / 4 * (pieceBytes / 2) + (to ^ (32 * (c % 4))), words);
+  Value isFirst = thread.eq(0);
+  std::optional<Rotator> rotator;
+  if (a.rotation) {
+    rotator.emplace(h, a, rows + (warp << 4) + (lane >> 2), (lane & 3) << 1);
+    if (heads > 1)
+      rotator->load();
   }
-  h.fenceSharedForAsync();
-  b.barrier();
-  b.ifThen(thread.eq(0), [&] {
-    for (int64_t p = 0; p < together; ++p)
-      h.storeTile(memory + p * (pieceBytes / 2), b.tensorMap(0),
-                  {h.constant(64 * p), batchHead % a.heads, rows, batchHead / a.heads});
-    h.commitStores();
-    h.waitStores(0, /*read=*/false);
-  });
+  auto four = VectorType::get({4}, b.getF32Type());
+  Value factor = b.f32(1 / std::sqrt(static_cast<double>(a.headDim)));
+  for (int64_t head = 0; head < heads; ++head) {
+    Int batchHead = firstHead + head, piece = (batchHead * perHead + number % perHead) * together;
+    Values loaded, elements;
+    // The consumers share a query block by rows (one panel) or by columns (two).
+    for (int64_t p = 0; p < together; ++p) {
+      Value from = h.at(h.at(b.argument(a.workspace + QueryGrads), piece + p, pieceBytes), thread, 16);
+      for (int64_t k = 0; k < 8; ++k)
+        loaded.push_back(b.create<LLVM::LoadOp>(four, h.at(from, b.i64(2048 * k)), 16));
+    }
+    for (Value vector : loaded)
+      for (int64_t i = 0; i < 4; ++i)
+        elements.push_back(h.mul(b.create<vector::ExtractOp>(vector, i), factor));
+    if (rotator)
+      rotator->rotate(elements);
+    // Two buffers take turns: all but the last store have left the one that is written.
+    int64_t buffer = head % 2 * together * (pieceBytes / 2);
+    if (head > 1) {
+      b.ifThen(isFirst, [&] { h.waitStores(1, /*read=*/true); });
+      b.barrier();
+    }
+    for (int64_t c = 0; c < 4 * together; ++c) {
+      SmallVector<Int> words;
+      for (int64_t j : {2 * c, 2 * c + 1})
+        for (int64_t half = 0; half < 2; ++half)
+          words.push_back(h.packBf16(elements[Fragment::index(half, j, 0)], elements[Fragment::index(half, j, 1)]));
+      h.storeMatrices(memory + (buffer + c / 4 * (pieceBytes / 2)) + (to ^ (32 * (c % 4))), words);
+    }
+    h.fenceSharedForAsync();
+    b.barrier();
+    b.ifThen(isFirst, [&] {
+      for (int64_t p = 0; p < together; ++p)
+        h.storeTile(memory + (buffer + p * (pieceBytes / 2)), b.tensorMap(0),
+                    {h.constant(64 * p), batchHead % a.heads, rows, batchHead / a.heads});
+      h.commitStores();
+    });
+  }
+  b.ifThen(isFirst, [&] { h.waitStores(0, /*read=*/false); });
 }
 
 } // namespace
@@ -788,9 +812,9 @@ GpuShape describeBackward(const Attention &a, const GpuTarget &target) {
   main.minBlocks = 1;
   main.maps = {a.qkvMap(a.qkv, tileRows), a.qkvMap(a.qkv, queryRows(a)), a.outputMap(a.grad, queryRows(a)),
                a.qkvMap(a.qkvGrad, 64)};
-  finish.grid = {consumers * blocks / piecesTogether(a), 1, 1};
+  finish.grid = {consumers * blocks / piecesTogether(a) / headsFinished(a), 1, 1};
   finish.block = {Hopper::warpgroup, 1, 1};
-  finish.shared = piecesTogether(a) * pieceBytes / 2;
+  finish.shared = std::min<int64_t>(headsFinished(a), 2) * piecesTogether(a) * pieceBytes / 2;
   finish.maps = {a.qkvMap(a.qkvGrad, 64)};
   return {{prepare, main, finish}, {rows * 4, rows * 4, blocks * queryGradBytes, (blocks + 1) * 4}};
 }
