@@ -5,8 +5,9 @@
 // columns each: one 16-byte access for bf16. Chunks stay in registers from the
 // first reduction to the last store, so every input is read once: as f32 if the
 // row is narrow enough, else (logits) as the bf16 that they were, converted again
-// where they are used. Still wider rows are read again by each loop, from the L2
-// cache.
+// where they are used: in shared memory if two rows fit, so that one is on its way
+// while the other is computed, else in registers. Still wider rows are read again by
+// each loop, from the L2 cache.
 //
 // - Reductions: lanes, then shuffles, then shared memory between warps, always in
 //   the same order.
@@ -19,6 +20,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../RowWise/RowKernel.h"
+#include "Ampere.h"
 #include "Emitters.h"
 
 #include <map>
@@ -58,6 +60,7 @@ struct RowPlan : RowLayout {
   bool looped = false;       ///< rows do not fit into registers
   bool needsBarrier = false; ///< threads read what others will overwrite
   int64_t pinnedBytes = 0;   ///< of shared memory, for computed rows that are read out of order
+  int64_t stagedBytes = 0;   ///< of shared memory, for a packed row that is not kept in registers
   int64_t blockThreads() const { return threads * rowsPerBlock; }
   int64_t groups() const { return blocks * rowsPerBlock; }
   int64_t chunksOf(int64_t base) const { return ceilDiv(base, lanes * threads); }
@@ -156,7 +159,13 @@ RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(bo
     if (looped && lanes > 1 && mayBePacked(body)) {
       threads = packedThreads;
       packed = chunksOf(widest) * lanes / 2 <= packedRegisters;
-      threads = packed ? packedThreads : mostThreads;
+      // Besides the row, sums between warps and what the hardware takes per block.
+      if (segments.empty() && pinnedBytes == 0 && lanes == 8 &&
+          2 * (widest * 2 + 2048) <= target.sharedBytes) {
+        stagedBytes = widest * 2;
+        packed = true;
+      }
+      threads = packed && !stagedBytes ? packedThreads : mostThreads;
       looped = !packed;
     }
   }
@@ -190,6 +199,7 @@ private:
   /// Visits this thread's chunks of columns [0, base).
   SmallVector<Value> forChunks(int64_t base, ValueRange init, ChunkBody body);
   void askForRow();
+  Value stageRow(Value pointer);
   void whereActive(const GpuChunk &chunk, llvm::function_ref<void()> work);
   void waitForRow() { plan.rowsPerBlock > 1 ? b.warpBarrier() : b.barrier(); }
   void storeResults();
@@ -231,6 +241,15 @@ Value GpuRowKernel::load(const RowMemory &memory, Chunk &chunk, int64_t shift) {
     return RowKernel::load(memory, chunk, shift);
   // The first access loads all chunks, so that they are on their way together.
   SmallVector<Value> &row = words[{memory.pointer, shift}];
+  if (plan.stagedBytes) {
+    if (row.empty())
+      row.push_back(stageRow(memory.pointer));
+    // A chunk beyond the end reads this thread's first, which nobody else writes.
+    Value column = chunk.column;
+    if (own.active)
+      column = b.select(own.active, column, makeChunk(plan.widest, 0).column);
+    return b.unpackPairs(b.loadPairs(row[0], column, plan.lanes));
+  }
   if (row.empty())
     for (int64_t c = 0, base = plan.widest; c < plan.chunksOf(base); ++c)
       row.push_back(b.loadPairs(memory.pointer, b.add(makeChunk(base, c).column, b.i64(shift)), plan.lanes));
@@ -352,6 +371,24 @@ RowKernel::RowMemory GpuRowKernel::inMemory(Value value) {
   });
   waitForRow();
   return memories[value] = {row, b.getF32Type()};
+}
+
+/// Copies this thread's chunks of a row to shared memory; where that row begins.
+Value GpuRowKernel::stageRow(Value pointer) {
+  Ampere h(b);
+  Int memory = h.dynamicShared();
+  for (int64_t c = 0; c < plan.chunksOf(plan.widest); ++c) {
+    GpuChunk chunk = makeChunk(plan.widest, c);
+    Int to = memory + (h.word(b.create<arith::TruncIOp>(b.getI32Type(), chunk.column)) << 1);
+    Value from = b.address(pointer, chunk.column, b.getBF16Type());
+    if (chunk.active)
+      h.copyChunkIf(h.asWord(chunk.active), to, 0, from, 0, h.constant(16));
+    else
+      h.copyChunk(to, 0, from, 0, h.constant(16));
+  }
+  h.commitCopies();
+  h.waitCopies(0);
+  return b.dynamicShared();
 }
 
 /// With sums over rows few rows are in flight, so all of a row is asked for before
@@ -593,7 +630,7 @@ GpuShape describeRowWise(const KernelBody &body, const GpuTarget &target) {
   GpuPhase rows;
   rows.grid[0] = plan.blocks;
   rows.block[0] = plan.blockThreads();
-  rows.shared = plan.pinnedBytes;
+  rows.shared = plan.pinnedBytes + plan.stagedBytes;
   shape.phases.push_back(rows);
   if (plan.columnResults.empty())
     return shape;
