@@ -97,7 +97,7 @@ def Step_KernelOp : Step_Op<"kernel", [Symbol, HasParent<"ProgramOp">, IsolatedF
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$blocks,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$workspace,
     DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$segments,
-    DefaultValuedAttr<DenseF64ArrayAttr, "{}">:$stddevs,
+    DefaultValuedAttr<F64ArrayAttr, "{}">:$stddevs, // a dense array is printed with six digits
     OptionalAttr<TypedArrayAttrBase<Step_GeometryAttr, "geometry of each phase">>:$geometry,
     UnitAttr:$compute, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$wholes);
   let regions = (region AnyRegion:$body);

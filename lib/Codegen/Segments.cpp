@@ -11,7 +11,9 @@ namespace txc::codegen {
 
 Segments::Segments(step::KernelOp kernel, int64_t pieceElements) : pieceElements(pieceElements) {
   ArrayRef<int64_t> numbers = kernel.getSegments();
-  ArrayRef<double> deviations = kernel.getStddevs();
+  SmallVector<double> deviations;
+  for (auto deviation : kernel.getStddevs().getAsRange<FloatAttr>())
+    deviations.push_back(deviation.getValueAsDouble());
   for (size_t s = 0; s * 5 + 4 < numbers.size(); ++s) {
     ArrayRef<int64_t> n = numbers.slice(s * 5, 5);
     float deviation = s < deviations.size() ? deviations[s] : 0;

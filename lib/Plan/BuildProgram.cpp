@@ -541,9 +541,9 @@ private:
       stddevs.clear();
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(entry);
-    auto kernel = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol(kind), kind,
-                                                 ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
-                                                 ArrayRef<int64_t>{}, table, stddevs, ArrayAttr(), compute);
+    auto kernel = builder.create<step::KernelOp>(
+        entry.getLoc(), uniqueSymbol(kind), kind, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
+        ArrayRef<int64_t>{}, table, builder.getF64ArrayAttr(stddevs), ArrayAttr(), compute);
     kernel.setWholes(wholes);
     builder.createBlock(&kernel.getBody());
     return kernel;
@@ -635,7 +635,7 @@ private:
     builder.setInsertionPoint(entry);
     known = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol("accumulate"), "row_wise",
                                            ArrayRef<int64_t>{1}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
-                                           ArrayRef<int64_t>{}, ArrayRef<double>{}, ArrayAttr());
+                                           ArrayRef<int64_t>{}, ArrayAttr(), ArrayAttr());
     Block *block = builder.createBlock(&known.getBody(), {}, {type, type}, {entry.getLoc(), entry.getLoc()});
     Value sum = builder.create<tx::AddOp>(entry.getLoc(), type, block->getArgument(0), block->getArgument(1));
     builder.create<tx::YieldOp>(entry.getLoc(), sum);
@@ -761,7 +761,7 @@ private:
         name += "+" + op.getName().stripDialect().str();
     known = builder.create<step::KernelOp>(
         kernel.getLoc(), uniqueSymbol(name), stringifyKernelKind(kernel.getKind()), kernel.getInplace(),
-        ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<double>{}, ArrayAttr());
+        ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayAttr(), ArrayAttr());
     IRMapping mapping;
     kernel.getBody().cloneInto(&known.getBody(), mapping);
     return known;
