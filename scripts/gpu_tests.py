@@ -332,6 +332,31 @@ class Runner:
                     return first == bare, f"{len(first)} losses and gradient figures, also without graphs" if first == bare else "differs without graphs"
                 self.check(f"equal to the bit {name} {dtype}", work)
 
+    def halts(self):
+        """A run that overflows names a command; one from the state that it saved, the same."""
+        for name in ("gpt2", "gqa"):
+            for dtype in ("float32", "bfloat16"):
+                def work():
+                    out, found = self.work / "out" / "halt", []
+                    shutil.rmtree(out, ignore_errors=True)
+                    overflow = ["--learning_rate=100", "--weight_decay=1", "--grad_clip=0", "--warmup_iters=0", "--max_iters=200",
+                                "--gradient_accumulation_steps=2", "--nonfinite=halt-with-dump", "--keep_checkpoints=0"]
+                    for more in (overflow, ["--init_from=resume"]):
+                        done = self.call([self.work / "bin/txrun", self.work / "steps" / f"{name}-{dtype}.so",
+                                          f"--dataset={self.work}/data", f"--out_dir={out}", *QUIET, "--quiet", *more])
+                        dumps = list(out.glob("nonfinite-iter-*"))
+                        if done.returncode != 4 or len(dumps) != 1:
+                            return False, f"exit {done.returncode}, expected 4: {last_lines(done.stderr)}"
+                        out = dumps[0]
+                        report = json.loads((out / "report.json").read_text())
+                        if report["update_made"] or not report["first"]:
+                            return False, f"no command, or not the state before the update: {last_lines(done.stderr)}"
+                        found.append((report["iter"], report["first"]))
+                    at, first = found[0]
+                    where = f"{first['name']} ({first['op']}, {first['direction']}) in iteration {at}"
+                    return found[0] == found[1], where if found[0] == found[1] else f"{where}, then {found[1]}"
+                self.check(f"halt with dump {name} {dtype}", work)
+
     def full(self):
         def work():
             started = time.monotonic()
@@ -463,6 +488,7 @@ class Runner:
             for dtype in ("float32", "bfloat16"):
                 self.losses(name, dtype)
         self.twice()
+        self.halts()
         self.full()
         self.decode()
         self.errors()

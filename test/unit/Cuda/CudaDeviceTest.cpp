@@ -640,6 +640,32 @@ TEST_F(Cuda, DivergenceIsFoundWithinTheRunsAhead) {
   EXPECT_EQ(run.log["metadata"]["exit_code"], 4);
 }
 
+// The weights overflow in an update; the first product that reads them is to blame. The
+// host has run ahead of the GPU by then.
+TEST_F(Cuda, HaltWithDumpNamesTheCommand) {
+  for (const char *graphs : {"--graphs", "--no-graphs"}) {
+    ToyRun run(TOY_GPU, {"--max_iters=500", "--learning_rate=100", "--weight_decay=100", "--warmup_iters=0",
+                         "--eval_interval=0", "--nonfinite=halt-with-dump", graphs});
+    EXPECT_EQ(run.status.code(), Code::Diverged);
+    EXPECT_MENTIONS(
+        run.status.message(),
+        "first not finite: logits (forward; command 1 of micro, micro batch 0) wrote logits, f32 [16, 16]: ");
+    EXPECT_MENTIONS(run.status.message(), "param lm_head.weight, f32 [16, 16]: ");
+    EXPECT_EQ(run.log["metadata"]["error"], run.status.message());
+    const std::string folder = "out/nonfinite-iter-" + std::to_string(run.losses().size()) + "/";
+    Json report = Json::parse(run.folder.read(folder + "report.json"), nullptr, false);
+    EXPECT_EQ(report["iter"], run.losses().size());
+    EXPECT_EQ(report["first"]["buffer"]["elements"], 256);
+    EXPECT_FALSE(run.folder.read(folder + "tokens.npy").empty());
+    EXPECT_TRUE(report["checkpoint"].is_string());
+  }
+  // Nothing is done in another way until then.
+  ToyRun plain(TOY_GPU, {"--max_iters=30"});
+  ToyRun careful(TOY_GPU, {"--max_iters=30", "--nonfinite=halt-with-dump"});
+  EXPECT_EQ(plain.losses(), careful.losses());
+  EXPECT_EQ(plain.losses().size(), 30u);
+}
+
 TEST_F(Cuda, LosingTheGpuKeepsTheLog) {
   fake->failsLater = 999;
   fake->failsLaterAfter = 300;
