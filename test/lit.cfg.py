@@ -33,6 +33,9 @@ config.substitutions += [
 ]
 
 
+# A sanitizer takes memory of its own, by the terabyte of addresses, and takes signals for itself.
+if config.txc_sanitize:
+    config.available_features.add("sanitizer")
 # Features: what a test may need that a machine may lack.
 if importlib.util.find_spec("torch"):
     config.available_features.add("torch")

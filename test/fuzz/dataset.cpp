@@ -32,7 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!data::checkFits(*dataset, dataset->vocabSize(), block).ok())
     return 0;
   int32_t tokens[batch * block], targets[batch * block];
-  data::sampleBatch(dataset->train(), 1, 0, 3, batch, block, tokens, targets);
+  if (!data::sampleBatch(dataset->train(), 1, 0, 3, batch, block, tokens, targets).ok())
+    std::abort();
   for (int32_t token : tokens)
     if (token < 0 || uint32_t(token) >= dataset->vocabSize())
       std::abort();

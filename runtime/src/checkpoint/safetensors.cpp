@@ -1,16 +1,13 @@
 //===- safetensors.cpp - Files of named tensors -----------------------------===//
 #include "checkpoint/safetensors.h"
 
+#include "support/file.h"
 #include "support/json.h"
 #include "support/text.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <set>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace txc {
 
@@ -169,43 +166,6 @@ std::string layOutSafetensors(std::vector<TensorEntry> &tensors,
   for (int i = 0; i < 8; ++i)
     length += static_cast<char>(text.size() >> (8 * i) & 0xff);
   return length + text;
-}
-
-Status readExactly(int file, uint64_t offset, void *data, uint64_t bytes, const std::string &path) {
-  char *to = static_cast<char *>(data);
-  while (bytes > 0) {
-    ssize_t count = ::pread(file, to, std::min<uint64_t>(bytes, 1 << 30), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      return Status::failed(path + ": cannot read: " + std::strerror(errno));
-    if (count == 0)
-      return Status::failed(path + ": it ends at byte " + std::to_string(offset) + ", " +
-                            std::to_string(bytes) + " bytes short");
-    to += count;
-    offset += static_cast<uint64_t>(count);
-    bytes -= static_cast<uint64_t>(count);
-  }
-  return {};
-}
-
-Result<std::shared_ptr<const int>> openForReading(const std::string &path, uint64_t &bytes) {
-  // A pipe must not make us wait.
-  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0)
-    return Status::failed(path + ": cannot open: " + std::strerror(errno));
-  std::shared_ptr<const int> owner(new int(file), [](const int *open) {
-    ::close(*open);
-    delete open;
-  });
-  struct stat info;
-  if (::fstat(file, &info) != 0)
-    return Status::failed(path + ": cannot stat: " + std::strerror(errno));
-  if (!S_ISREG(info.st_mode))
-    return Status::failed(path + ": expected a regular file, found " +
-                          (S_ISDIR(info.st_mode) ? "a directory" : "a special file"));
-  bytes = static_cast<uint64_t>(info.st_size);
-  return owner;
 }
 
 Result<SafetensorsFile> SafetensorsFile::open(const std::string &path) {

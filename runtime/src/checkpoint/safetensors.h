@@ -77,11 +77,6 @@ private:
   SafetensorsHeader header_;
 };
 
-// Reads [offset, offset + bytes) of an open file; all of it or an error.
-Status readExactly(int file, uint64_t offset, void *data, uint64_t bytes, const std::string &path);
-// A regular file for reading, and its size.
-Result<std::shared_ptr<const int>> openForReading(const std::string &path, uint64_t &bytes);
-
 } // namespace txc
 
 #endif // TXC_RUNTIME_CHECKPOINT_SAFETENSORS_H

@@ -32,43 +32,63 @@ namespace txc::data {
 
 static_assert(std::endian::native == std::endian::little, "token files are little-endian");
 
-struct TokenSplit::Mapping {
+struct TokenSplit::File {
   std::string path;
-  MappedFile file;
+  std::shared_ptr<const int> open;
+  uint64_t bytes = 0;     // when it was opened
   uint64_t firstByte = 0; // where the tokens begin
   uint64_t count = 0;
   uint32_t width = 2; // bytes per token
-
-  const uint16_t *narrow() const {
-    return reinterpret_cast<const uint16_t *>(file.bytes().data() + firstByte);
-  }
-  const uint32_t *wide() const { return reinterpret_cast<const uint32_t *>(file.bytes().data() + firstByte); }
-  int32_t token(uint64_t i) const { return width == 2 ? int32_t(narrow()[i]) : int32_t(wide()[i]); }
+  uint32_t vocabSize = 0;
 };
 
-uint64_t TokenSplit::size() const { return mapping_ ? mapping_->count : 0; }
+uint64_t TokenSplit::size() const { return file_ ? file_->count : 0; }
 
-int32_t TokenSplit::token(uint64_t index) const {
-  assert(index < size());
-  return mapping_->token(index);
+// Tokens [begin, begin + count) of a file.
+template <typename Token>
+static Status readTokens(int file, uint64_t firstByte, uint64_t begin, std::vector<Token> &tokens,
+                         const std::string &path) {
+  return readExactly(file, firstByte + begin * sizeof(Token), tokens.data(), tokens.size() * sizeof(Token),
+                     path);
 }
 
-void TokenSplit::copy(uint64_t begin, uint64_t count, int32_t *out) const {
+template <typename Token>
+static Status widen(int file, uint64_t firstByte, uint64_t begin, uint64_t count, uint32_t vocabSize,
+                    const std::string &path, int32_t *out) {
+  std::vector<Token> tokens;
+  for (uint64_t done = 0; done < count; done += tokens.size()) {
+    tokens.resize(std::min<uint64_t>(count - done, 1 << 16));
+    if (Status status = readTokens(file, firstByte, begin + done, tokens, path); !status.ok())
+      return status;
+    if (uint32_t largest = largestToken(tokens.data(), tokens.size()); largest >= vocabSize)
+      return Status::failed(path + ": token " + std::to_string(largest) + " between byte " +
+                            std::to_string(firstByte + (begin + done) * sizeof(Token)) + " and " +
+                            std::to_string(firstByte + (begin + done + tokens.size()) * sizeof(Token)) +
+                            ", where all were below the vocabulary of " + std::to_string(vocabSize));
+    std::copy(tokens.begin(), tokens.end(), out + done);
+  }
+  return {};
+}
+
+Status TokenSplit::read(uint64_t begin, uint64_t count, int32_t *out) const {
   assert(begin <= size() && count <= size() - begin);
-  if (count == 0)
-    return;
-  if (mapping_->width == 2)
-    std::copy_n(mapping_->narrow() + begin, count, out);
-  else
-    std::copy_n(mapping_->wide() + begin, count, out);
+  const File &file = *file_;
+  Status status =
+      file.width == 2
+          ? widen<uint16_t>(*file.open, file.firstByte, begin, count, file.vocabSize, file.path, out)
+          : widen<uint32_t>(*file.open, file.firstByte, begin, count, file.vocabSize, file.path, out);
+  if (status.ok())
+    return status;
+  return Status::failed(status.message() + "; it was whole, with " + std::to_string(file.bytes) +
+                        " bytes, when it was opened: put it back and go on with --init_from=resume");
 }
 
-const std::string &TokenSplit::path() const { return mapping_->path; }
+const std::string &TokenSplit::path() const { return file_->path; }
 
-std::string TokenSplit::dtype() const { return mapping_->width == 2 ? "uint16" : "uint32"; }
+std::string TokenSplit::dtype() const { return file_->width == 2 ? "uint16" : "uint32"; }
 
 std::string TokenSplit::format() const {
-  return formatName(mapping_->firstByte == 0 ? TokenFormat::Raw : TokenFormat::LlmC);
+  return formatName(file_->firstByte == 0 ? TokenFormat::Raw : TokenFormat::LlmC);
 }
 
 //===-- Finding a data set -------------------------------------------------===//
@@ -165,50 +185,44 @@ static uint32_t readWord(std::string_view bytes, uint64_t offset) {
   return word;
 }
 
-static Result<TokenFormat> checkFormat(const std::string &path, std::string_view bytes,
+// `head` is the file's beginning, at most as long as llm.c's header.
+static Result<TokenFormat> checkFormat(const std::string &path, std::string_view head,
                                        std::optional<TokenFormat> expected) {
-  bool magic = bytes.size() >= 4 && readWord(bytes, 0) == llmcMagic;
+  bool magic = head.size() >= 4 && readWord(head, 0) == llmcMagic;
   if (expected == TokenFormat::Raw || (!expected && !magic))
     return TokenFormat::Raw;
   if (!magic)
+    return Status::failed(path +
+                          ": byte 0: the sidecar says format llm.c, whose files begin with the int32 " +
+                          std::to_string(llmcMagic) +
+                          (head.size() >= 4 ? "; found " + std::to_string(readWord(head, 0))
+                                            : "; found a file of " + std::to_string(head.size()) + " bytes"));
+  if (head.size() < llmcHeaderBytes)
     return Status::failed(
-        path + ": byte 0: the sidecar says format llm.c, whose files begin with the int32 " +
-        std::to_string(llmcMagic) +
-        (bytes.size() >= 4 ? "; found " + std::to_string(readWord(bytes, 0))
-                           : "; found a file of " + std::to_string(bytes.size()) + " bytes"));
-  if (bytes.size() < llmcHeaderBytes)
-    return Status::failed(
-        path + ": byte " + std::to_string(bytes.size()) +
+        path + ": byte " + std::to_string(head.size()) +
         ": llm.c's header is truncated: expected 1024 bytes of it; copy or make the file again");
-  if (uint32_t version = readWord(bytes, 4); version != 1)
+  if (uint32_t version = readWord(head, 4); version != 1)
     return Status::failed(path + ": byte 4: llm.c's format version " + std::to_string(version) +
                           "; expected 1 (uint16 tokens)");
   return TokenFormat::LlmC;
 }
 
-static Status checkTokens(const std::string &path, std::string_view bytes, uint64_t firstByte, uint64_t count,
-                          uint32_t width, uint32_t vocabSize) {
-  if (width == 2 && vocabSize > UINT16_MAX)
-    return Status();
-  const char *base = bytes.data() + firstByte;
-  // In pieces, so that a bad token is found again where it was seen.
-  const uint64_t piece = uint64_t(1) << 20;
-  for (uint64_t begin = 0; begin < count; begin += piece) {
-    uint64_t length = std::min(piece, count - begin);
-    const char *at = base + begin * width;
-    uint32_t largest = width == 2 ? largestToken(reinterpret_cast<const uint16_t *>(at), length)
-                                  : largestToken(reinterpret_cast<const uint32_t *>(at), length);
-    if (largest < vocabSize)
+template <typename Token>
+static Status checkTokens(const std::string &path, int file, uint64_t firstByte, uint64_t count,
+                          uint32_t vocabSize) {
+  std::vector<Token> tokens;
+  for (uint64_t begin = 0; begin < count; begin += tokens.size()) {
+    tokens.resize(std::min<uint64_t>(count - begin, 1 << 20));
+    if (Status status = readTokens(file, firstByte, begin, tokens, path); !status.ok())
+      return status;
+    if (largestToken(tokens.data(), tokens.size()) < vocabSize)
       continue;
-    for (uint64_t i = begin;; ++i) {
-      uint32_t token = width == 2 ? reinterpret_cast<const uint16_t *>(base)[i]
-                                  : reinterpret_cast<const uint32_t *>(base)[i];
-      if (token >= vocabSize)
-        return Status::failed(path + ": byte " + std::to_string(firstByte + i * width) + ": token " +
-                              std::to_string(token) + " (number " + std::to_string(i) +
-                              "); expected tokens below the vocabulary of " + std::to_string(vocabSize) +
-                              ". Is the dtype or vocab_size wrong?");
-    }
+    for (uint64_t i = 0;; ++i)
+      if (tokens[i] >= vocabSize)
+        return Status::failed(path + ": byte " + std::to_string(firstByte + (begin + i) * sizeof(Token)) +
+                              ": token " + std::to_string(tokens[i]) + " (number " +
+                              std::to_string(begin + i) + "); expected tokens below the vocabulary of " +
+                              std::to_string(vocabSize) + ". Is the dtype or vocab_size wrong?");
   }
   return Status();
 }
@@ -252,13 +266,16 @@ Result<TokenDataset> TokenDataset::open(const std::string &nameOrDir, const Open
     Result<std::string> path = findSplitFile(*directory, name, info);
     if (!path.ok())
       return path.status();
-    Result<MappedFile> file = MappedFile::open(*path);
+    uint64_t bytes = 0;
+    Result<std::shared_ptr<const int>> file = openForReading(*path, bytes);
     if (!file.ok())
       return file.status();
-    std::string_view bytes = file->bytes();
-    if (bytes.empty())
+    if (bytes == 0)
       return Status::failed(*path + ": byte 0: empty; expected tokens");
-    Result<TokenFormat> format = checkFormat(*path, bytes, description.format);
+    std::string head(std::min(bytes, llmcHeaderBytes), '\0');
+    if (Status status = readExactly(**file, 0, head.data(), head.size(), *path); !status.ok())
+      return status;
+    Result<TokenFormat> format = checkFormat(*path, head, description.format);
     if (!format.ok())
       return format.status();
     if (*format == TokenFormat::LlmC && description.dtype == "uint32")
@@ -273,33 +290,38 @@ Result<TokenDataset> TokenDataset::open(const std::string &nameOrDir, const Open
                             *directory + (*format == TokenFormat::Raw ? " --dtype=uint16" : "") +
                             " --vocab_size=N` (GPT-2's tokens: 50257)");
 
-    auto mapping = std::make_shared<TokenSplit::Mapping>();
-    mapping->path = *path;
-    mapping->file = *file;
-    mapping->firstByte = *format == TokenFormat::LlmC ? llmcHeaderBytes : 0;
-    mapping->width = *format == TokenFormat::LlmC || description.dtype == "uint16" ? 2 : 4;
-    uint64_t payload = bytes.size() - mapping->firstByte;
-    mapping->count = payload / mapping->width;
-    if (uint64_t rest = payload % mapping->width)
-      return Status::failed(*path + ": byte " + std::to_string(bytes.size() - rest) +
-                            ": the last token is cut: " + std::to_string(payload) +
-                            " bytes are no multiple of " + std::to_string(mapping->width) + " (uint" +
-                            std::to_string(8 * mapping->width) +
+    auto split = std::make_shared<TokenSplit::File>();
+    split->path = *path;
+    split->open = *file;
+    split->bytes = bytes;
+    split->vocabSize = description.vocabSize;
+    split->firstByte = *format == TokenFormat::LlmC ? llmcHeaderBytes : 0;
+    split->width = *format == TokenFormat::LlmC || description.dtype == "uint16" ? 2 : 4;
+    uint64_t payload = bytes - split->firstByte;
+    split->count = payload / split->width;
+    if (uint64_t rest = payload % split->width)
+      return Status::failed(*path + ": byte " + std::to_string(bytes - rest) + ": the last token is cut: " +
+                            std::to_string(payload) + " bytes are no multiple of " +
+                            std::to_string(split->width) + " (uint" + std::to_string(8 * split->width) +
                             "); is the file truncated or the dtype wrong?");
-    if (*format == TokenFormat::LlmC && readWord(bytes, 8) != mapping->count)
-      return Status::failed(*path + ": byte 8: the header says " + countText(readWord(bytes, 8), 2) +
-                            ", the file holds " + std::to_string(mapping->count) + "; copy or make it again");
-    if (info && info->tokens != mapping->count)
+    if (*format == TokenFormat::LlmC && readWord(head, 8) != split->count)
+      return Status::failed(*path + ": byte 8: the header says " + countText(readWord(head, 8), 2) +
+                            ", the file holds " + std::to_string(split->count) + "; copy or make it again");
+    if (info && info->tokens != split->count)
       return Status::failed(
           *path + ": byte " +
-          std::to_string(mapping->firstByte + std::min(info->tokens, mapping->count) * mapping->width) +
-          ": the file holds " + countText(mapping->count, mapping->width) + ", " + sidecarPath + " says " +
+          std::to_string(split->firstByte + std::min(info->tokens, split->count) * split->width) +
+          ": the file holds " + countText(split->count, split->width) + ", " + sidecarPath + " says " +
           std::to_string(info->tokens) + "; they do not belong together, prepare the data set again");
-    Status tokens =
-        checkTokens(*path, bytes, mapping->firstByte, mapping->count, mapping->width, description.vocabSize);
-    if (!tokens.ok())
-      return tokens;
-    (training ? dataset.train_ : dataset.val_).mapping_ = std::move(mapping);
+    if (split->width == 4 || description.vocabSize <= UINT16_MAX) {
+      Status tokens =
+          split->width == 2
+              ? checkTokens<uint16_t>(*path, **file, split->firstByte, split->count, description.vocabSize)
+              : checkTokens<uint32_t>(*path, **file, split->firstByte, split->count, description.vocabSize);
+      if (!tokens.ok())
+        return tokens;
+    }
+    (training ? dataset.train_ : dataset.val_).file_ = std::move(split);
   }
   dataset.vocabSize_ = description.vocabSize;
   return dataset;
@@ -340,16 +362,20 @@ static uint64_t drawBelow(uint64_t bound, uint64_t key, uint64_t step, uint32_t 
   }
 }
 
-void sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
-                 int64_t block, int32_t *tokens, int32_t *targets) {
+Status sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
+                   int64_t block, int32_t *tokens, int32_t *targets) {
   assert(split.size() > uint64_t(block));
   uint64_t key = streamKey(seed, stream);
   uint64_t places = split.size() - uint64_t(block);
+  std::vector<int32_t> window(uint64_t(block) + 1);
   for (int64_t row = 0; row < batch; ++row) {
-    uint64_t begin = drawBelow(places, key, step, uint32_t(row));
-    split.copy(begin, uint64_t(block), tokens + row * block);
-    split.copy(begin + 1, uint64_t(block), targets + row * block);
+    if (Status status = split.read(drawBelow(places, key, step, uint32_t(row)), window.size(), window.data());
+        !status.ok())
+      return status;
+    std::copy_n(window.begin(), block, tokens + row * block);
+    std::copy_n(window.begin() + 1, block, targets + row * block);
   }
+  return {};
 }
 
 } // namespace txc::data

@@ -1,7 +1,9 @@
 //===- dataset.h - Token files and batches of them -------------------------===//
 //
 // A data set is a folder with train.bin and val.bin and a sidecar that names
-// their dtype, vocabulary and tokenizer. Files are mapped, never copied.
+// their dtype, vocabulary and tokenizer. Files stay open and are read where they
+// are needed; they are not mapped, since a mapped file that is cut off, or whose
+// disk fails, would end the process.
 //
 // A batch is a function of (seed, stream, step) alone, so that runs repeat to
 // the bit, accumulation does not change the order, and evaluation does not
@@ -25,9 +27,9 @@ class TokenSplit {
 public:
   // 0 if this is no split of an open data set; then only size() may be asked.
   uint64_t size() const;
-  int32_t token(uint64_t index) const;
-  // Writes tokens [begin, begin + count) to `out`.
-  void copy(uint64_t begin, uint64_t count, int32_t *out) const;
+  // Reads tokens [begin, begin + count). Fails if the file is no more what it was
+  // when it was opened: all tokens read are below the vocabulary.
+  Status read(uint64_t begin, uint64_t count, int32_t *out) const;
   // The file; "uint16" or "uint32"; "raw" or "llm.c".
   const std::string &path() const;
   std::string dtype() const;
@@ -35,8 +37,8 @@ public:
 
 private:
   friend class TokenDataset;
-  struct Mapping;
-  std::shared_ptr<const Mapping> mapping_;
+  struct File;
+  std::shared_ptr<const File> file_;
 };
 
 struct OpenOptions {
@@ -52,7 +54,7 @@ struct OpenOptions {
 
 class TokenDataset {
 public:
-  // Maps both splits and reads every token once: when this succeeds, all
+  // Opens both splits and reads every token once: when this succeeds, all
   // tokens are below vocabSize().
   static Result<TokenDataset> open(const std::string &nameOrDir, const OpenOptions &options);
   const TokenSplit &train() const { return train_; }
@@ -76,8 +78,8 @@ std::string cacheDirectory();
 // Fills tokens and targets, both [batch, block], with windows of `split` that
 // start at random places; targets are the tokens one later. `stream` keeps
 // users of one seed apart (training, evaluation of train, of val).
-void sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
-                 int64_t block, int32_t *tokens, int32_t *targets);
+Status sampleBatch(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step, int64_t batch,
+                   int64_t block, int32_t *tokens, int32_t *targets);
 
 // Fails if the data set has tokens that a model of `vocab` tokens lacks, or a
 // split shorter than block + 1 tokens.

@@ -506,7 +506,8 @@ Result<std::string> decodeTokens(const std::string &nameOrDir, const std::string
   if (!tokenizer.ok())
     return tokenizer.status();
   std::vector<int32_t> tokens(count);
-  split.copy(begin, count, tokens.data());
+  if (Status status = split.read(begin, count, tokens.data()); !status.ok())
+    return status;
   Result<std::string> text = (*tokenizer)->decode(std::vector<uint32_t>(tokens.begin(), tokens.end()));
   if (!text.ok())
     return Status::failed(split.path() + ": " + text.status().message() + "; the tokenizer in " +

@@ -1,6 +1,7 @@
 //===- file.cpp - Whole files, read and written -----------------------------===//
 #include "support/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -14,68 +15,72 @@ static Status failed(const std::string &path, const char *what) {
   return Status::failed(path + ": " + what + ": " + std::strerror(errno));
 }
 
-// Opens a regular file and tells its size.
-static Result<int> openRegular(const std::string &path, size_t &size) {
-  // O_NONBLOCK, so that a FIFO does not hang.
+Result<std::shared_ptr<const int>> openForReading(const std::string &path, uint64_t &bytes) {
+  // A pipe must not make us wait.
   int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
-    return failed(path, "cannot open");
+    return Status::failed(path + ": cannot open: " + std::strerror(errno));
+  std::shared_ptr<const int> owner(new int(file), [](const int *open) {
+    ::close(*open);
+    delete open;
+  });
   struct stat info;
-  if (::fstat(file, &info) != 0) {
-    Status status = failed(path, "cannot stat");
-    ::close(file);
-    return status;
-  }
-  if (!S_ISREG(info.st_mode)) {
-    ::close(file);
+  if (::fstat(file, &info) != 0)
+    return Status::failed(path + ": cannot stat: " + std::strerror(errno));
+  if (!S_ISREG(info.st_mode))
     return Status::failed(path + ": expected a regular file, found " +
                           (S_ISDIR(info.st_mode) ? "a directory" : "a special file"));
+  bytes = static_cast<uint64_t>(info.st_size);
+  return owner;
+}
+
+Status readExactly(int file, uint64_t offset, void *data, uint64_t bytes, const std::string &path) {
+  char *to = static_cast<char *>(data);
+  while (bytes > 0) {
+    ssize_t count = ::pread(file, to, std::min<uint64_t>(bytes, 1 << 30), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return Status::failed(path + ": cannot read: " + std::strerror(errno));
+    if (count == 0) {
+      struct stat info;
+      const uint64_t end =
+          ::fstat(file, &info) == 0 ? std::min(static_cast<uint64_t>(info.st_size), offset) : offset;
+      return Status::failed(path + ": it ends at byte " + std::to_string(end) + ", " +
+                            std::to_string(offset + bytes - end) + " bytes short");
+    }
+    to += count;
+    offset += static_cast<uint64_t>(count);
+    bytes -= static_cast<uint64_t>(count);
   }
-  size = static_cast<size_t>(info.st_size);
-  return file;
+  return {};
 }
 
 Result<MappedFile> MappedFile::open(const std::string &path) {
   MappedFile mapped;
-  Result<int> file = openRegular(path, mapped.size_);
+  uint64_t size = 0;
+  Result<std::shared_ptr<const int>> file = openForReading(path, size);
   if (!file.ok())
     return file.status();
-  if (mapped.size_ > 0) {
-    size_t size = mapped.size_;
-    void *address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, *file, 0);
-    if (address == MAP_FAILED) {
-      Status status = failed(path, "cannot map");
-      ::close(*file);
-      return status;
-    }
+  mapped.size_ = size;
+  if (size > 0) {
+    void *address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, **file, 0);
+    if (address == MAP_FAILED)
+      return failed(path, "cannot map");
     mapped.address_ = std::shared_ptr<const char>(
         static_cast<const char *>(address), [size](const char *p) { ::munmap(const_cast<char *>(p), size); });
   }
-  ::close(*file);
   return mapped;
 }
 
 Result<std::string> readFile(const std::string &path) {
-  size_t size = 0;
-  Result<int> file = openRegular(path, size);
+  uint64_t size = 0;
+  Result<std::shared_ptr<const int>> file = openForReading(path, size);
   if (!file.ok())
     return file.status();
   std::string bytes(size, '\0');
-  size_t done = 0;
-  while (done < size) {
-    ssize_t count = ::read(*file, bytes.data() + done, size - done);
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0) {
-      Status status = count < 0 ? failed(path, "cannot read")
-                                : Status::failed(path + ": ended at byte " + std::to_string(done) + " of " +
-                                                 std::to_string(size) + " while it was read");
-      ::close(*file);
-      return status;
-    }
-    done += static_cast<size_t>(count);
-  }
-  ::close(*file);
+  if (Status status = readExactly(**file, 0, bytes.data(), size, path); !status.ok())
+    return status;
   return bytes;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +23,11 @@ private:
   std::shared_ptr<const char> address_;
   size_t size_ = 0;
 };
+
+// A regular file for reading, and its size. Closed with the last copy.
+Result<std::shared_ptr<const int>> openForReading(const std::string &path, uint64_t &bytes);
+// Reads [offset, offset + bytes) of an open file; all of it or an error.
+Status readExactly(int file, uint64_t offset, void *data, uint64_t bytes, const std::string &path);
 
 Result<std::string> readFile(const std::string &path);
 

@@ -37,6 +37,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <malloc.h>
 
 namespace txc {
 
@@ -204,11 +205,15 @@ Result<std::unique_ptr<Control>> Trainer::meet(const StepFile &step, const RunOp
 }
 
 // Some tokens of all over the file.
-static std::string fingerprint(const data::TokenSplit &split) {
+static Result<std::string> fingerprint(const data::TokenSplit &split) {
   uint64_t hash = split.size();
   const uint64_t samples = std::min<uint64_t>(split.size(), 4096);
-  for (uint64_t i = 0; i < samples; ++i)
-    hash = (hash ^ static_cast<uint64_t>(split.token(split.size() / samples * i))) * 0x100000001b3u;
+  for (uint64_t i = 0; i < samples; ++i) {
+    int32_t token = 0;
+    if (Status status = split.read(split.size() / samples * i, 1, &token); !status.ok())
+      return status;
+    hash = (hash ^ static_cast<uint64_t>(token)) * 0x100000001b3u;
+  }
   return format("%llu tokens, fingerprint %016llx", static_cast<unsigned long long>(split.size()),
                 static_cast<unsigned long long>(hash));
 }
@@ -216,10 +221,16 @@ static std::string fingerprint(const data::TokenSplit &split) {
 Status Trainer::compareRanks() {
   if (!control_)
     return {};
-  Json own = {{"txrun", TXC_VERSION},
-              {"step.so (its hash)", step_.contentHash()},
-              {"the training data", fingerprint(dataset_.train())},
-              {"the validation data", fingerprint(dataset_.val())}};
+  Json own = {{"txrun", TXC_VERSION}, {"step.so (its hash)", step_.contentHash()}};
+  for (auto [key, split] :
+       {std::pair{"the training data", &dataset_.train()}, {"the validation data", &dataset_.val()}}) {
+    Result<std::string> text = fingerprint(*split);
+    if (!text.ok()) {
+      control_->fail(text.status());
+      return text.status();
+    }
+    own[key] = *text;
+  }
   // What may differ: where things are, how fast they go, what is shown.
   static const std::vector<std::string> free = {"threads", "device",       "quiet", "json",  "out_dir",
                                                 "dataset", "dump_tensors", "nproc", "graphs"};
@@ -601,9 +612,11 @@ Result<Trainer::Batch> Trainer::stageBatch(const char *entry, const data::TokenS
     return targetMemory.status();
   auto *tokens = reinterpret_cast<int32_t *>(*tokenMemory),
        *targets = reinterpret_cast<int32_t *>(*targetMemory);
-  data::sampleBatch(split, static_cast<uint64_t>(facts_.options.seed), static_cast<uint64_t>(stream),
-                    static_cast<uint64_t>(number), step_.step().batch_size, step_.step().block_size, tokens,
-                    targets);
+  if (Status status = data::sampleBatch(split, static_cast<uint64_t>(facts_.options.seed),
+                                        static_cast<uint64_t>(stream), static_cast<uint64_t>(number),
+                                        step_.step().batch_size, step_.step().block_size, tokens, targets);
+      !status.ok())
+    return status;
   return Batch{tokens, targets};
 }
 
@@ -1039,6 +1052,8 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
   progress_ = Progress(std::max<int64_t>(facts_.options.max_iters - done_, 0), facts_.options.eval_interval);
   started_ = Clock::now();
   ownSignal_ = signal;
+  // What setting up has freed, tens of MB, goes back to the system: kept, it would also hide leaks.
+  ::malloc_trim(0);
   if (control_)
     signal_ = [this] { return agreedSignal_; };
   else

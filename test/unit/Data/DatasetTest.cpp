@@ -48,6 +48,13 @@ std::string openError(const TempFolder &folder, OpenOptions options = {}) {
 
 //===-- What opens ---------------------------------------------------------===//
 
+static int32_t tokenOf(const TokenSplit &split, uint64_t index) {
+  int32_t token = -1;
+  Status status = split.read(index, 1, &token);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return token;
+}
+
 TEST(Dataset, RawUint16) {
   Folder folder(R"({"dtype": "uint16", "vocab_size": 50, "tokenizer": {"kind": "char", "characters": "x"}})");
   Result<TokenDataset> dataset = TokenDataset::open(folder.path(), {});
@@ -57,9 +64,9 @@ TEST(Dataset, RawUint16) {
   EXPECT_EQ(dataset->vocabSize(), 50u);
   EXPECT_EQ(dataset->tokenizerName(), "char");
   EXPECT_EQ(dataset->directory(), folder.path());
-  EXPECT_EQ(dataset->train().token(73), 23);
+  EXPECT_EQ(tokenOf(dataset->train(), 73), 23);
   int32_t copied[3];
-  dataset->train().copy(48, 3, copied);
+  ASSERT_TRUE(dataset->train().read(48, 3, copied).ok());
   EXPECT_EQ(copied[0], 48);
   EXPECT_EQ(copied[2], 0);
 }
@@ -71,8 +78,8 @@ TEST(Dataset, RawUint32) {
   folder.write("meta.json", R"({"dtype": "uint32", "vocab_size": 151669})");
   Result<TokenDataset> dataset = TokenDataset::open(folder.path(), {});
   ASSERT_TRUE(dataset.ok()) << dataset.status().message();
-  EXPECT_EQ(dataset->train().token(2), 151668);
-  EXPECT_EQ(dataset->val().token(0), 70000);
+  EXPECT_EQ(tokenOf(dataset->train(), 2), 151668);
+  EXPECT_EQ(tokenOf(dataset->val(), 0), 70000);
 }
 
 TEST(Dataset, LlmcUnderItsOwnNames) {
@@ -84,8 +91,8 @@ TEST(Dataset, LlmcUnderItsOwnNames) {
   Result<TokenDataset> dataset = TokenDataset::open(folder.path(), options);
   ASSERT_TRUE(dataset.ok()) << dataset.status().message();
   EXPECT_EQ(dataset->train().size(), 4u);
-  EXPECT_EQ(dataset->train().token(3), 50256);
-  EXPECT_EQ(dataset->val().token(0), 8);
+  EXPECT_EQ(tokenOf(dataset->train(), 3), 50256);
+  EXPECT_EQ(tokenOf(dataset->val(), 0), 8);
 }
 
 TEST(Dataset, OptionsStandInForASidecar) {
@@ -311,7 +318,8 @@ protected:
   std::vector<int32_t> sample(const TokenSplit &split, uint64_t seed, uint64_t stream, uint64_t step,
                               int64_t batch, int64_t block) {
     std::vector<int32_t> tokens(batch * block), targets(batch * block);
-    sampleBatch(split, seed, stream, step, batch, block, tokens.data(), targets.data());
+    Status status = sampleBatch(split, seed, stream, step, batch, block, tokens.data(), targets.data());
+    EXPECT_TRUE(status.ok()) << status.message();
     for (int64_t i = 0; i < batch * block; ++i)
       EXPECT_EQ(targets[i], tokens[i] + 1);
     for (int64_t i = 0; i < batch * block; ++i)
@@ -357,4 +365,39 @@ TEST_F(Batches, ReachEveryPlaceEquallyOften) {
 
 TEST_F(Batches, TakeTheWholeSplitIfItJustFits) {
   EXPECT_EQ(sample(dataset_->val(), 7, 1, 0, 1, 5), (std::vector<int32_t>{0, 1, 2, 3, 4}));
+}
+
+//===-- Files that change while they are used ------------------------------===//
+
+// Cut off, or written over: an error that names the file, whatever its size and width.
+TEST(DatasetError, AFileChangesUnderTheReader) {
+  for (const char *dtype : {"uint16", "uint32"}) {
+    TempFolder folder;
+    const uint64_t width = dtype == std::string("uint16") ? 2 : 4;
+    std::string tokens(30000 * width, '\0');
+    folder.write("train.bin", tokens);
+    folder.write("val.bin", tokens);
+    folder.write("meta.json", R"({"dtype": ")" + std::string(dtype) + R"(", "vocab_size": 7})");
+    auto dataset = TokenDataset::open(folder.path(), {});
+    ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+    std::vector<int32_t> read(8000, -1);
+    ASSERT_TRUE(dataset->train().read(0, read.size(), read.data()).ok());
+    // Its name may go: the file itself does not while it is open.
+    std::filesystem::remove(folder.path() + "/val.bin");
+    EXPECT_TRUE(dataset->val().read(22000, read.size(), read.data()).ok());
+
+    std::filesystem::resize_file(folder.path() + "/train.bin", 8001 * width + 1);
+    EXPECT_TRUE(dataset->train().read(0, read.size(), read.data()).ok());
+    Status status = dataset->train().read(8000, read.size(), read.data());
+    EXPECT_EQ(status.code(), Code::Failed);
+    EXPECT_MENTIONS(status.message(), "train.bin: it ends at byte " + std::to_string(8001 * width + 1));
+    EXPECT_MENTIONS(status.message(), "with " + std::to_string(30000 * width) + " bytes, when it was opened");
+    EXPECT_MENTIONS(status.message(), "--init_from=resume");
+
+    tokens[20 * width] = 7;
+    folder.write("train.bin", tokens);
+    status = dataset->train().read(10, 100, read.data());
+    EXPECT_MENTIONS(status.message(), "train.bin: token 7 between byte " + std::to_string(10 * width));
+    EXPECT_MENTIONS(status.message(), "all were below the vocabulary of 7");
+  }
 }

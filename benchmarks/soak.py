@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Whether a long run of txrun takes more and more memory, open files or threads.
+
+  benchmarks/soak.py [--bin build/release/bin] [--iterations 2000] [--interval 50] [txc's options ...]
+
+Trains configs/demo_cpu.yaml (options change it) with the log on, a record of
+every iteration, and an evaluation and a checkpoint after every --interval
+iterations. After each iteration it reads from /proc what txrun has: resident
+memory (VmRSS) and the part of it that is not of files (RssAnon), open file
+descriptors and threads. It prints a table of the largest values and fails if,
+after iteration 100,
+  * a line of least squares through VmRSS rises by more than --tolerance KiB
+    from there to the end, or
+  * VmRSS gets more than --tolerance KiB above its maximum of iterations 50 to 150, or
+  * there are more file descriptors or threads in the last 50 iterations than in 50 to
+    150, the least of each; files of a save under way do not count.
+The tolerance of 256 KiB is for what is no leak: pages of the token files that
+come to be mapped one by one, the kernel's count of pages, which lags by up to
+64 pages per thread, and the records of evaluations and checkpoints, which the
+log keeps as text (300 bytes each).
+"""
+import argparse
+import fcntl
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+COLUMNS = ("VmRSS", "RssAnon", "fds", "threads")
+
+
+def sample(pid):
+    """VmRSS and RssAnon in KiB, open file descriptors, threads."""
+    with open(f"/proc/{pid}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    files = 0
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            # What a save under way has open is not left open.
+            files += "/.incomplete-" not in os.readlink(f"/proc/{pid}/fd/{number}")
+        except FileNotFoundError:
+            pass
+    return int(fields["VmRSS"].split()[0]), int(fields["RssAnon"].split()[0]), files, int(fields["Threads"])
+
+
+def slope(points):
+    """Of the line of least squares through (x, y)."""
+    n = len(points)
+    mean_x, mean_y = (sum(point[k] for point in points) / n for k in (0, 1))
+    return (sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points))
+
+
+def soak(command, environment):
+    """Runs txrun --json and gives, for each iteration, what it had just after."""
+    samples = {}
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors,
+                                                                  env={**os.environ, **environment}) as run:
+        try:
+            # A page holds a few lines: txrun waits when it is that far ahead of the samples.
+            fcntl.fcntl(run.stdout, fcntl.F_SETPIPE_SZ, 4096)
+            for line in run.stdout:
+                if line.startswith(b'{"event":"iteration"'):
+                    try:
+                        samples[json.loads(line)["iter"]] = sample(run.pid)
+                    except (OSError, KeyError, ProcessLookupError):
+                        pass  # it has just ended
+        finally:
+            run.stdout.close()
+            if run.poll() is None and sys.exc_info()[0]:
+                run.kill()
+        code = run.wait()
+        errors.seek(0)
+        text = errors.read()
+    if code:
+        sys.exit(f"{' '.join(command)} ended with exit code {code}:\n{text}")
+    return samples
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default="build/release/bin")
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--interval", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tolerance", type=int, default=256, help="KiB")
+    parser.add_argument("--preload", help="a library loaded into txrun, as one whose leak must be seen")
+    args, options = parser.parse_known_args()
+    if args.iterations < 200:
+        parser.error("--iterations: at least 200, since those from 50 to 150 are what the rest is compared with")
+    tool = lambda name: os.path.join(os.path.abspath(args.bin), name)  # noqa: E731
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([tool("txdata"), "prepare", os.path.join(HERE, "..", "datasets", "corpus.txt"), "--tokenizer=char",
+                        f"--out={scratch}/data"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([tool("txc"), "compile", os.path.join(HERE, "..", "configs", "demo_cpu.yaml"), *options, "--target=cpu",
+                        "-o", f"{scratch}/step.so"], check=True)
+        samples = soak([tool("txrun"), f"{scratch}/step.so", f"--dataset={scratch}/data", f"--threads={args.threads}",
+                        f"--max_iters={args.iterations}", f"--lr_decay_iters={args.iterations}", "--log_interval=1",
+                        "--gradient_log_interval=1", f"--eval_interval={args.interval}", "--eval_iters=2",
+                        "--always_save_checkpoint", "--json", f"--out_dir={scratch}/out"], {"LD_PRELOAD": args.preload} if args.preload else {})
+        (path,) = glob.glob(f"{scratch}/out/run_*.json")
+        with open(path) as file:
+            summary = json.load(file)["summary"]
+        assert summary["total_iterations"] == args.iterations, summary
+        assert summary["total_checkpoints"] >= args.iterations // args.interval, summary
+    missing = args.iterations - len(samples)
+    assert missing <= 10, f"{missing} iterations were not seen"
+
+    edges = [0, 50, 100, 150, *(n for n in range(500, args.iterations, 500)), args.iterations]
+    print(f"{summary['total_iterations']} iterations, {summary['total_checkpoints']} checkpoints, "
+          f"{summary['total_eval_steps']} evaluations; the most of each range, memory in KiB")
+    print(f"{'iterations':>12}" + "".join(f"{name:>10}" for name in COLUMNS))
+    for begin, end in zip(edges, edges[1:]):
+        part = [samples[i] for i in range(begin, end) if i in samples]
+        print(f"{begin:>6}-{end - 1:<5}" + "".join(f"{max(row[k] for row in part):>10}" for k in range(len(COLUMNS))))
+
+    first = [samples[i] for i in range(50, 150) if i in samples]
+    rest = [(i, values) for i, values in samples.items() if i >= 100]
+    faults = []
+    for k, name in enumerate(COLUMNS):
+        memory = name.endswith(("RSS", "Anon"))
+        if memory:
+            most, before = max(values[k] for _, values in rest), max(values[k] for values in first)
+            rise = slope([(i, values[k]) for i, values in rest]) * (rest[-1][0] - rest[0][0])
+            print(f"{name}: at most {most} after iteration 100, {before} in 50-149; the line of least squares rises by "
+                  f"{rise:.0f} KiB")
+            fault = max(most - before, rise) > args.tolerance
+        else:
+            last, before = min(values[k] for _, values in rest[-50:]), min(values[k] for values in first)
+            print(f"{name}: at least {last} in the last 50, {before} in 50-149")
+            fault = last > before
+        if fault:
+            faults.append(name)
+    if faults:
+        sys.exit(f"grows: {', '.join(faults)}")
+    print("no growth")
+
+
+if __name__ == "__main__":
+    main()
