@@ -1,5 +1,6 @@
 //===- txrun.cpp - Train a compiled step -----------------------------------===//
 #include "comm/launch.h"
+#include "device/arena.h"
 #include "loader/step_file.h"
 #include "support/json.h"
 #include "support/text.h"
@@ -10,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -64,7 +66,7 @@ static int launch(const txc::Command &command, int64_t ranks, const std::vector<
   return code.ok() ? *code : fail(code.status());
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
   txc::endWithLauncher();
   if (argc == 2)
     if (std::optional<std::string> text = txc::manual::printed(txc::describeTool(), argv[1])) {
@@ -97,6 +99,7 @@ int main(int argc, char **argv) {
       world.ok() && world->size > 1)
     rankName = txc::format("rank %d: ", world->rank);
   std::signal(SIGUSR1, SIG_IGN); // there is nothing to save yet
+  std::signal(SIGXFSZ, SIG_IGN); // writing beyond ulimit -f is an error, as on a full disk
   txc::Result<std::unique_ptr<txc::Trainer>> trainer = txc::Trainer::create(*command);
   if (!trainer.ok())
     return fail(trainer.status());
@@ -116,4 +119,15 @@ int main(int argc, char **argv) {
     return fail(status);
   const int signal = (*trainer)->stoppedBy();
   return signal ? 128 + signal : 0;
+}
+
+int main(int argc, char **argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc &) {
+    const txc::MemoryLimit left = txc::availableMemory();
+    return fail(txc::Status::failed("not enough memory: the host refused a small allocation, " +
+                                    txc::bytesText(left.bytes) + " are available (" + left.reason +
+                                    "); run it where there is more"));
+  }
 }

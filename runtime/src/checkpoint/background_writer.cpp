@@ -2,6 +2,7 @@
 #include "checkpoint/background_writer.h"
 
 #include <csignal>
+#include <system_error>
 
 namespace txc {
 
@@ -22,8 +23,17 @@ void BackgroundWriter::start(std::function<void()> work) {
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { loop(); });
+    bool started = true;
+    try {
+      thread_ = std::thread([this] { loop(); });
+    } catch (const std::system_error &) {
+      started = false;
+    }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (!started) { // no memory for a stack, or no more threads: the caller waits
+      work();
+      return;
+    }
   }
   {
     std::lock_guard lock(mutex_);

@@ -17,12 +17,27 @@ namespace txc {
 static constexpr int64_t kChunksPerThread = 8;
 static constexpr uint64_t kParallelFillBytes = 1 << 20;
 
+// What the host needs beside the arena: code that the matrix library makes, the product
+// that is measured, text; and stacks, of which only addresses count before they are used.
+// Where it is lacking, libraries crash.
+static constexpr uint64_t kHostBytes = 96 << 20, kAddressesPerThread = 16 << 20;
+
 // Denormal results and operands count as zero, as on a GPU: optimizer moments
 // and softmax tails decay into denormals, which are many times slower.
 static void flushDenormals() { _mm_setcsr(_mm_getcsr() | 0x8040); }
 
 Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int threads, Control *control,
                                                      uint32_t numEvents) {
+  const MemoryLimit limit = availableMemory();
+  uint64_t host = kHostBytes;
+  if (limit.reason == "ulimit -v")
+    host += kAddressesPerThread * static_cast<uint64_t>(threads > 0 ? threads : omp_get_max_threads());
+  if (limit.bytes < host || (arenaBytes <= limit.bytes && arenaBytes > limit.bytes - host))
+    return Status::failed("not enough memory: the step needs an arena of " + bytesText(arenaBytes) +
+                          " and the host " + bytesText(host) + " beside it, " + bytesText(limit.bytes) +
+                          " are available (" + limit.reason +
+                          "); take fewer --threads, a smaller batch_size or block_size when compiling, or a "
+                          "machine with more memory");
   Result<MatrixProducts> products = MatrixProducts::load();
   if (!products.ok())
     return products.status();
@@ -217,9 +232,10 @@ int32_t CpuDevice::fill(void *self, char *arena, const txc_fill_t *command) {
 
 int32_t CpuDevice::collective(void *self, char *arena, const txc_collective_t *command) {
   auto &device = *static_cast<CpuDevice *>(self);
-  device.failure_ = device.collectives_
-                        ? device.collectives_->start(arena, *command)
-                        : Status(Code::Device, format("collective '%s': this is the only rank", command->name));
+  device.failure_ =
+      device.collectives_
+          ? device.collectives_->start(arena, *command)
+          : Status(Code::Device, format("collective '%s': this is the only rank", command->name));
   return device.failure_.ok() ? 0 : 1;
 }
 

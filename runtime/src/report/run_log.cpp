@@ -285,8 +285,14 @@ Status RunLog::appendLine(const char *event, const Json &record) {
   Json line = {{"event", event}};
   line.update(record);
   std::string text = dump(line) + "\n";
-  if (::write(linesFd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return failure("cannot write the log's lines");
+  for (std::string_view rest = text; !rest.empty();) {
+    const ssize_t put = ::write(linesFd_, rest.data(), rest.size());
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put <= 0)
+      return failure("cannot write the log's lines");
+    rest.remove_prefix(static_cast<size_t>(put));
+  }
   position_ += text.size();
   return {};
 }

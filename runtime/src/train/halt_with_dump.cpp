@@ -187,10 +187,10 @@ Status Trainer::writeBatch(const std::string &folder, const BadStep &bad, int64_
   std::vector<int32_t> values[2];
   for (auto &each : values)
     each.resize(tokens.bytes / sizeof(int32_t));
-  Status status = data::sampleBatch(
-      splitOf(bad), static_cast<uint64_t>(facts_.options.seed), static_cast<uint64_t>(bad.stream),
-      static_cast<uint64_t>(batchOf(bad, micro, rank)), step_.step().batch_size, step_.step().block_size,
-      values[0].data(), values[1].data());
+  Status status =
+      data::sampleBatch(splitOf(bad), static_cast<uint64_t>(facts_.options.seed),
+                        static_cast<uint64_t>(bad.stream), static_cast<uint64_t>(batchOf(bad, micro, rank)),
+                        step_.step().batch_size, step_.step().block_size, values[0].data(), values[1].data());
   if (status.ok())
     status = writeNpy(folder + "/tokens.npy", tokens, values[0].data(), 1);
   return status.ok() ? writeNpy(folder + "/targets.npy", targets, values[1].data(), 1) : status;

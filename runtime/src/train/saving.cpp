@@ -3,6 +3,8 @@
 
 #include "support/text.h"
 
+#include <new>
+
 namespace txc {
 
 using Json = nlohmann::ordered_json;
@@ -30,13 +32,21 @@ Status Saving::begin(int64_t iteration, const Json &manifest, const Json &record
   content.manifest = manifest;
   content.rank = options_.rank;
   content.numRanks = options_.numRanks;
-  writer_.start([this, content = std::move(content), record] { write(content, record); });
+  writer_.start([this, content = std::move(content), record] {
+    Outcome outcome;
+    outcome.record = record;
+    try {
+      write(content, outcome);
+    } catch (const std::bad_alloc &) {
+      outcome.status = Status::failed("not enough memory on the host to write a checkpoint");
+    }
+    std::lock_guard lock(mutex_);
+    finished_.push_back(std::move(outcome));
+  });
   return {};
 }
 
-void Saving::write(CheckpointContent content, const Json &record) {
-  Outcome outcome;
-  outcome.record = record;
+void Saving::write(CheckpointContent content, Outcome &outcome) {
   Result<const char *> copy = device_.copiedOut();
   outcome.status = copy.status();
   if (copy.ok()) {
@@ -58,8 +68,6 @@ void Saving::write(CheckpointContent content, const Json &record) {
             folder_.prune(content.manifest["run"].get<std::string>(), options_.keep, options_.bad);
     }
   }
-  std::lock_guard lock(mutex_);
-  finished_.push_back(std::move(outcome));
 }
 
 std::vector<Saving::Outcome> Saving::finished() {

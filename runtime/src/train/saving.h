@@ -49,7 +49,7 @@ public:
 private:
   Saving(Device &device, Options options)
       : device_(device), options_(std::move(options)), folder_(options_.outDir + "/checkpoints") {}
-  void write(CheckpointContent content, const nlohmann::ordered_json &record);
+  void write(CheckpointContent content, Outcome &outcome);
 
   Device &device_;
   Options options_;

@@ -22,6 +22,7 @@
 //===----------------------------------------------------------------------===//
 #include "train/trainer.h"
 
+#include "device/arena.h"
 #include "interchange/weights.h"
 #include "report/profile.h"
 #include "sample/sample_report.h"
@@ -38,6 +39,7 @@
 #include <cstring>
 #include <limits>
 #include <malloc.h>
+#include <new>
 
 namespace txc {
 
@@ -914,9 +916,9 @@ Status Trainer::evaluate(int64_t iteration) {
     if (!*loss)
       return {};
     if (!std::isfinite(**loss)) {
-      Status status = diverged({iteration, 0,
-                                format("the %s loss of the evaluation is %f", train ? "train" : "val", **loss),
-                                false, &split, stream, firstBad});
+      Status status = diverged(
+          {iteration, 0, format("the %s loss of the evaluation is %f", train ? "train" : "val", **loss),
+           false, &split, stream, firstBad});
       return status.ok() ? haltWithDump() : status;
     }
     (train ? result.trainLoss : result.valLoss) = **loss;
@@ -1074,7 +1076,18 @@ Status Trainer::train(const Print &print, const std::function<int()> &signal, co
   for (const std::string &note : resumeNotes_)
     show("note", "Note   " + note + "\n", {{"text", note}});
 
-  Status status = facts_.options.profile > 0 ? profile() : loop();
+  Status status;
+  try {
+    status = facts_.options.profile > 0 ? profile() : loop();
+  } catch (const std::bad_alloc &) {
+    const MemoryLimit left = availableMemory();
+    status = Status::failed(
+        format("not enough memory: the host refused a small allocation in iteration %lld; the "
+               "step's arena of %s is reserved, %s are left (%s); older checkpoints are as they "
+               "were, go on with --init_from=resume where there is more memory",
+               static_cast<long long>(done_), bytesText(step_.step().arena_bytes).c_str(),
+               bytesText(left.bytes).c_str(), left.reason.c_str()));
+  }
   if (saving_) {
     saving_->wait();
     Status saved = takeSaved(false);

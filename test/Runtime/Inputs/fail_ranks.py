@@ -137,4 +137,19 @@ launch([*MPIRUN, "-x", "MASTER_ADDR=192.0.2.1", "-n", "2", "txrun", "two.so", *R
        "192.0.2.1 port .*: not an address of this host .*set MASTER_ADDR")
 launch([*MPIRUN, "-x", "MASTER_ADDR=no.such.host.invalid", "-n", "2", "txrun", "two.so", *RUN], 3,
        "MASTER_ADDR=no.such.host.invalid: .*give all ranks the name or the address of rank 0's host")
+# One rank cannot write its part of the last checkpoint: rank 0 does not wait for it, both say which rank and why.
+out = "unwritable"
+with subprocess.Popen(["txrun", "--nproc=2", "two.so", "--dataset=data", "--max_iters=1500", "--lr_decay_iters=1500",
+                       "--gradient_accumulation_steps=2", "--eval_interval=0", "--quiet", "--out_dir=" + out],
+                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    try:
+        wait_for(lambda: run.poll() is not None or iterations(out) > 0, 60, "the ranks do not train")
+        os.makedirs(out + "/checkpoints/.incomplete-000001-iter-1500")
+        os.symlink("/dev/full", out + "/checkpoints/.incomplete-000001-iter-1500/optimizer-00002-of-00002.safetensors")
+        text = run.communicate(timeout=60)[0]
+    finally:
+        run.kill()
+assert run.returncode in (1, 3), (run.returncode, text)  # of the rank that ends first
+assert re.search(r"rank 1.*optimizer-00002-of-00002.safetensors: cannot create: ", text), text
+assert os.listdir(out + "/checkpoints") == [], os.listdir(out + "/checkpoints")
 print("all ended")

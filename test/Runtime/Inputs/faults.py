@@ -126,3 +126,23 @@ out = subprocess.run([word for word in command("clock", "--init_from=resume") if
 assert out.returncode == 0 and f"Resumed {newest} after" in out.stdout, (newest, out.stdout, out.stderr)
 assert result("clock") == whole
 print("clock jumps")
+
+# Less memory than the plan needs: both figures, before anything is trained. With a little more, it trains.
+def limited(kind, bytes):
+    return lambda: resource.setrlimit(kind, (bytes, bytes))
+
+
+error = run("memory", code=1, preexec_fn=limited(resource.RLIMIT_AS, 80 << 20))
+assert re.search(r"not enough memory: the step needs an arena of [\d.]+ [kM]B and the host [\d.]+ MB beside it, "
+                 r"[\d.]+ MB are available \(ulimit -v\); take fewer --threads", error), error
+run("memory", preexec_fn=limited(resource.RLIMIT_AS, 400 << 20))
+assert result("memory") == whole
+print("memory")
+
+# Files that may not grow beyond what the log needs: it says so, and what was saved before is whole.
+size = os.path.getsize("step.so") + (64 << 10)
+error = run("full", code=1, preexec_fn=limited(resource.RLIMIT_FSIZE, size))
+assert re.search(r"full/run_\S+: cannot write the log('s lines)?: File too large", error), error
+run("full", "--init_from=resume")
+assert result("full") == whole
+print("a full disk")
