@@ -1,6 +1,5 @@
 # Finds Debian's MLIR 19 and defines how compiler libraries and tools are built.
 
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 find_package(MLIR 19.1 REQUIRED CONFIG PATHS /usr/lib/llvm-19/lib/cmake/mlir)
 list(APPEND CMAKE_MODULE_PATH "${MLIR_CMAKE_DIR}" "${LLVM_CMAKE_DIR}")
 include(TableGen)

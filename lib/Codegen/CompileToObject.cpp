@@ -1,19 +1,17 @@
 //===- CompileToObject.cpp - From the LLVM dialect to an ELF object --------===//
 //
-// The kernels are explicit vectors already, so LLVM's vectorisers and unrolling
-// stay off: they would only grow the code. Calls to library functions are not
-// recognised and not made: the object must not need a C library.
+// Unrolling stays off: it would only grow the code. Calls to library functions are
+// not recognised and not made: the object must not need a C library.
 //
 //===----------------------------------------------------------------------===//
 
 #include "EmitPhase.h"
+#include "OptimizeModule.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -53,27 +51,6 @@ static void setAttributes(llvm::Module &module, const txc::codegen::CpuTarget &t
   }
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine,
-                     llvm::TargetLibraryInfoImpl &library) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  tuning.LoopUnrolling = false;
-  tuning.LoopInterleaving = false;
-  llvm::PassBuilder builder(&machine, tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  functions.registerPass([&] { return llvm::TargetLibraryAnalysis(library); });
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
-}
-
 LogicalResult txc::codegen::compileToObject(ModuleOp kernels, const CpuTarget &target, bool assembly,
                                             llvm::SmallVectorImpl<char> &bytes) {
   std::string error;
@@ -89,7 +66,10 @@ LogicalResult txc::codegen::compileToObject(ModuleOp kernels, const CpuTarget &t
   setAttributes(*module, target);
   llvm::TargetLibraryInfoImpl library((llvm::Triple(triple)));
   library.disableAllFunctions();
-  optimize(*module, *machine, library);
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopUnrolling = false;
+  tuning.LoopInterleaving = false;
+  optimizeModule(*module, *machine, tuning, &library);
 
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;

@@ -1,12 +1,12 @@
 //===- CompileToPtx.cpp - From the LLVM dialect to PTX ---------------------===//
 
 #include "../EmitPhase.h"
+#include "../OptimizeModule.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -36,23 +36,6 @@ static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const GpuTarget 
                                        std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&machine, tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
-}
-
 LogicalResult compileToPtx(ModuleOp kernels, const GpuTarget &target, llvm::SmallVectorImpl<char> &ptx) {
   std::string error;
   std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(target, error);
@@ -64,7 +47,7 @@ LogicalResult compileToPtx(ModuleOp kernels, const GpuTarget &target, llvm::Smal
     return kernels.emitError() << "the kernels could not be translated to LLVM IR";
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
-  optimize(*module, *machine);
+  optimizeModule(*module, *machine, {});
   llvm::raw_svector_ostream os(ptx);
   llvm::legacy::PassManager passes;
   if (machine->addPassesToEmitFile(passes, os, nullptr, llvm::CodeGenFileType::AssemblyFile))

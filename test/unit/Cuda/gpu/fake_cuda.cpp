@@ -22,6 +22,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -46,6 +47,8 @@ struct GraphExecHandle {
   std::vector<Work> work;
 };
 struct StreamHandle {
+  std::recursive_mutex
+      mutex; // of what follows: a checkpoint's thread waits for its copy while work is enqueued
   std::deque<Work> work;
   GraphHandle *capture = nullptr;
   uint64_t captured = 0, joined = 0; // commands of a forked one, and those that the origin waits for
@@ -94,6 +97,8 @@ extern "C" __attribute__((visibility("default"))) void fake_cuda_reset() {
 
 // Counts the call and fails it if a test wants that.
 static Result enter(const std::string &function) {
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
   int calls = ++fake.calls[function];
   auto found = fake.fails.find(function);
   if (found != fake.fails.end() && found->second && calls > fake.worksFirst[function])
@@ -110,6 +115,7 @@ static Result enter(const std::string &function) {
   return lost
 
 static Result doOne(StreamHandle *stream) {
+  std::lock_guard lock(stream->mutex); // until it is done: the next comes after it
   Work work = std::move(stream->work.front());
   stream->work.pop_front();
   if (!lost && fake.failsLater && commandsDone >= fake.failsLaterAfter)
@@ -123,6 +129,7 @@ static Result doOne(StreamHandle *stream) {
 }
 
 static Result enqueue(StreamHandle *stream, Work work) {
+  std::lock_guard lock(stream->mutex);
   if (stream->capture) {
     stream->capture->work.push_back(std::move(work));
     ++stream->captured;
@@ -136,6 +143,7 @@ static Result drain(StreamHandle *stream, EventHandle *until) {
   if (until && !until->stream)
     return 0;
   StreamHandle *of = until ? until->stream : stream;
+  std::lock_guard lock(of->mutex);
   while (!of->work.empty() && !(until && until->done == until->recorded))
     if (Result result = doOne(of))
       return result;
@@ -370,6 +378,7 @@ API Result cuStreamWaitEvent(Stream stream, Event event, unsigned) {
   if (!event->stream || event->stream == stream)
     return 0;
   return enqueue(stream, [event, number]() -> Result {
+    std::lock_guard lock(event->stream->mutex);
     while (event->done < number && !event->stream->work.empty())
       if (Result result = doOne(event->stream))
         return result;
@@ -446,6 +455,7 @@ static Result record(Event event, Stream stream) {
   };
   if (stream->capture)
     return enqueue(stream, mark);
+  std::lock_guard lock(stream->mutex);
   event->inGraph = false;
   uint64_t number = ++event->recorded;
   return enqueue(stream, [event, number] {
