@@ -13,6 +13,9 @@ namespace txc {
 // Feed bytes in any pieces with update(), then call finish() once.
 class Sha256 {
 public:
+  Sha256() = default;
+  // `portable`: not by the processor's own instructions, even if it has them.
+  explicit Sha256(bool portable) : portable_(portable) {}
   void update(const void *bytes, size_t count);
   std::array<uint8_t, 32> finish();
 
@@ -24,6 +27,7 @@ private:
   std::array<uint8_t, 64> pending_{};
   size_t pendingCount_ = 0;
   uint64_t total_ = 0;
+  bool portable_ = false;
 };
 
 // The digest in 64 lower-case hexadecimal digits.
