@@ -61,10 +61,10 @@ for name in "${targets[@]}"; do
   seeds=()
   [ -d "test/fuzz/corpus/$name" ] && seeds+=("test/fuzz/corpus/$name")
   memory=256
-  # Files that the build makes serve as inputs too. These two hold the compiler's
-  # libraries, whose own size the limit must leave room for.
+  # Files that the build makes serve as inputs too.
   case "$name" in step_file | explain) cp build/fuzz/test/unit/Runtime/toy.so "$corpus/$name/" ;; esac
-  case "$name" in spec | explain) memory=1024 ;; esac
+  # These hold the compiler's libraries, whose own size the limit must leave room for.
+  case "$name" in spec | command_line | explain) memory=1024 ;; esac
   log="build/fuzz/findings/$name.log"
   : >"$log"
   used=0

@@ -1,4 +1,4 @@
-//===- Pipeline.cpp - The stages, as a table and as pass pipelines ---------===//
+//===- Pipeline.cpp - The stages as pass pipelines -------------------------===//
 
 #include "txc/Pipeline/Pipeline.h"
 
@@ -18,23 +18,6 @@
 using namespace mlir;
 
 namespace txc::pipeline {
-
-static const StageInfo stages[] = {
-#define TXC_STAGE(Enumerator, word, requires_, guarantees, summary)                                          \
-  {Stage::Enumerator, word, requires_, guarantees, summary},
-#include "txc/Pipeline/Stages.def"
-};
-
-ArrayRef<StageInfo> getStages() { return stages; }
-
-std::optional<Stage> parseStage(StringRef word) {
-  for (const StageInfo &info : stages)
-    if (info.word == word)
-      return info.stage;
-  return std::nullopt;
-}
-
-StringRef getWord(Stage stage) { return stages[static_cast<int>(stage)].word; }
 
 void buildStage(OpPassManager &pm, Stage stage, const Options &options) {
   switch (stage) {
