@@ -9,6 +9,7 @@
 //
 //   step.gemm ... "w.grad" accumulate          becomes  ... accumulate ... {after_first}
 //   step.kernel @adamw's flags of that segment  gain     2: leave the gradient
+//   step.launch of it  bytes                   lose     those zeros
 //
 // A gradient qualifies if, in every entry that adds to it, such a product is
 // first and covers all of it, and adamw is what zeroes it. Others (of gains and
@@ -97,10 +98,10 @@ struct OverwriteGradients : impl::OverwriteGradientsBase<OverwriteGradients> {
     if (values.size() != gradients.size())
       return;
     // Where each gradient begins in the flat arena.
-    llvm::DenseMap<int64_t, StringAttr> gradientAt;
+    llvm::DenseMap<int64_t, step::AllocOp> gradientAt;
     int64_t next = 0;
     for (auto [value, gradient] : llvm::zip(values, gradients)) {
-      gradientAt[next] = gradient.getSymNameAttr();
+      gradientAt[next] = gradient;
       next += slotBytes(value) / 4;
     }
     llvm::DenseSet<StringAttr> left;
@@ -108,12 +109,20 @@ struct OverwriteGradients : impl::OverwriteGradientsBase<OverwriteGradients> {
       if (kernel.getKind() != "adamw" || !zeroesGradients(program, kernel))
         continue;
       SmallVector<int64_t> table(kernel.getSegments());
+      int64_t bytesOfZeros = 0;
       for (size_t i = 0; i + 4 < table.size(); i += 5)
-        if (StringAttr name = gradientAt.lookup(table[i]); name && products.count(name)) {
+        if (step::AllocOp gradient = gradientAt.lookup(table[i]);
+            gradient && products.count(gradient.getSymNameAttr())) {
           table[i + 2] |= step::leavesGradient;
-          left.insert(name);
+          left.insert(gradient.getSymNameAttr());
+          bytesOfZeros += 4 * cast<ShapedType>(gradient.getType()).getNumElements();
         }
       kernel.setSegments(table);
+      program.walk([&](step::LaunchOp launch) {
+        if (auto bytes = launch->getAttrOfType<IntegerAttr>("bytes");
+            bytes && launch.getKernel() == kernel.getSymName())
+          launch->setAttr("bytes", IntegerAttr::get(bytes.getType(), bytes.getInt() - bytesOfZeros));
+      });
     }
     for (StringAttr name : left)
       for (step::GemmOp gemm : products[name]) {

@@ -47,7 +47,9 @@ step.program @p {
   step.kernel @adamw "adamw" segments [0, 32, 1, 2, 0, 32, 5, 0, 1, 1, 64, 64, 1, 2, 2, 128, 32, 1, 2, 3] {
   }
   step.entry @update {
-    step.launch "adamw" @adamw [@hyper, @stats, @a, @a.grad, @a.moment1, @a.moment2] offsets [0, 0, 0, 0, 0, 0] inputs 2
+    // The 32 zeros of @a.grad are not written.
+    // CHECK: step.launch "adamw" {{.*}} inputs 2 {bytes = 3332 : i64}
+    step.launch "adamw" @adamw [@hyper, @stats, @a, @a.grad, @a.moment1, @a.moment2] offsets [0, 0, 0, 0, 0, 0] inputs 2 {bytes = 3460 : i64}
   }
 }
 
