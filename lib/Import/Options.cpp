@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "txc/Import/Options.h"
+#include "txc/Support/EditDistance.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
@@ -326,24 +327,6 @@ StringRef sectionName(Section section) {
 // Hints
 //===----------------------------------------------------------------------===//
 
-// Levenshtein, with a swap of neighbours as one change: the commonest slip.
-static unsigned countSlips(StringRef a, StringRef b) {
-  SmallVector<unsigned> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j)
-    above[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before.swap(above);
-    above.swap(row);
-  }
-  return above[b.size()];
-}
-
 StringRef nearestName(StringRef name, ArrayRef<StringRef> names) {
   // People write n-layer and N_Layer.
   std::string plain = name.take_front(64).lower();
@@ -353,7 +336,7 @@ StringRef nearestName(StringRef name, ArrayRef<StringRef> names) {
   for (StringRef candidate : names) {
     std::string other = candidate.lower();
     std::replace(other.begin(), other.end(), '-', '_');
-    unsigned distance = countSlips(plain, other);
+    unsigned distance = editDistance(plain, other);
     if (distance < bestDistance) {
       bestDistance = distance;
       best = candidate;

@@ -1,6 +1,8 @@
 //===- text.cpp - Numbers as people write and read them --------------------===//
 #include "support/text.h"
 
+#include "txc/Support/EditDistance.h"
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -98,24 +100,6 @@ Result<bool> parseTruth(std::string_view text) {
   if (lower == "false" || lower == "0" || lower == "no" || lower == "off")
     return false;
   return Status::usage("expected true or false");
-}
-
-static size_t editDistance(std::string_view a, std::string_view b) {
-  // Levenshtein, plus swaps of neighbours. Three rows are enough.
-  std::vector<size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j)
-    above[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before.swap(above);
-    above.swap(row);
-  }
-  return above[b.size()];
 }
 
 std::string nearestName(std::string_view name, const std::vector<std::string> &names) {
