@@ -1,6 +1,7 @@
 //===- cublas_lt.cpp - Matrix products on a GPU by cuBLASLt ----------------===//
 #include "device/cublas_lt.h"
 
+#include "device/product_tuning.h"
 #include "support/text.h"
 
 #include <algorithm>
@@ -15,31 +16,8 @@ using cuda::LtAlgorithm;
 using cuda::LtHeuristicResult;
 using cuda::LtStatus;
 
-static constexpr int kMostCandidates = 24;
-static constexpr int kRounds = 7;
-// Products shorter than this are timed several at a time.
-static constexpr double kTimedMilliseconds = 0.2;
-static constexpr int kMostRepeats = 20;
-// Candidates this close to the fastest are timed again under a load that lasts: a chip at
-// its power limit lowers its clock, for some more than for others. Shorter products
-// leave it cool.
-static constexpr double kFinalist = 1.04;
-// What one kernel after another costs or saves.
-static constexpr double kSwitchMilliseconds = 1e-3;
-static constexpr size_t kMostFinalists = 4;
-static constexpr double kSustainedFromMilliseconds = 0.05;
-static constexpr double kWarmMilliseconds = 15, kSustainedMilliseconds = 30;
-
-struct CublasLt::Shape {
-  std::string key;
-  const txc_gemm_t *first = nullptr; // a product of this shape
-  uint64_t workspaceBytes = 0;
-  cuda::LtMatmulDesc desc = nullptr;
-  cuda::LtLayout a = nullptr, b = nullptr, c = nullptr; // as the library sees them: a is our B
-  cuda::LtPreference preference = nullptr;
-  LtAlgorithm algorithm = {};
-  bool tuned = false;
-};
+// Of an option that may have any range. Today's have 8 values at most.
+static constexpr uint32_t kMostCustomOption = 31;
 
 //===-- Loading -------------------------------------------------------------===//
 
@@ -177,8 +155,10 @@ Status CublasLt::prepare(const txc_gemm_t &p, cuda::Address arena) {
                        TXC_DTYPE_F32, TXC_DTYPE_BF16),
                 0);
   if (p.accumulate > TXC_ACCUMULATE_AFTER_FIRST)
-    return fail(p, format("accumulate is %u; expected %d to %d", p.accumulate, TXC_ACCUMULATE_NEVER,
-                          TXC_ACCUMULATE_AFTER_FIRST), 0);
+    return fail(p,
+                format("accumulate is %u; expected %d to %d", p.accumulate, TXC_ACCUMULATE_NEVER,
+                       TXC_ACCUMULATE_AFTER_FIRST),
+                0);
   if (p.batch == 0 || p.m <= 0 || p.n <= 0 || p.k <= 0 || p.lda < (p.transpose_a ? p.m : p.k) ||
       p.ldb < (p.transpose_b ? p.k : p.n) || p.ldc < p.n)
     return fail(p,
@@ -197,8 +177,11 @@ Status CublasLt::prepare(const txc_gemm_t &p, cuda::Address arena) {
   auto number = [](int64_t value) { return std::to_string(value); };
   std::string key = std::string(type) + (p.dtype == TXC_DTYPE_F32 && allowTf32_ ? "/tf32" : "") + ">" +
                     typeC + " " + (p.transpose_a ? "t" : "n") + (p.transpose_b ? "t" : "n") +
-                    (p.accumulate == TXC_ACCUMULATE_ALWAYS ? "+" : p.accumulate == TXC_ACCUMULATE_AFTER_FIRST ? "?" : "") + " " + number(p.m) + "x" + number(p.n) + "x" + number(p.k) +
-                    " ld " + number(p.lda) + "," + number(p.ldb) + "," + number(p.ldc);
+                    (p.accumulate == TXC_ACCUMULATE_ALWAYS        ? "+"
+                     : p.accumulate == TXC_ACCUMULATE_AFTER_FIRST ? "?"
+                                                                  : "") +
+                    " " + number(p.m) + "x" + number(p.n) + "x" + number(p.k) + " ld " + number(p.lda) + "," +
+                    number(p.ldb) + "," + number(p.ldc);
   if (p.batch > 1)
     key += " batch " + number(p.batch) + " by " + number(p.stride_a) + "," + number(p.stride_b) + "," +
            number(p.stride_c);
@@ -300,11 +283,11 @@ LtStatus CublasLt::enqueue(const Shape &shape, const LtAlgorithm &algorithm, con
                            cuda::Address arena, cuda::Stream stream, bool first) const {
   auto at = [&](uint64_t offset) { return reinterpret_cast<void *>(arena + offset); };
   const float alpha = 1;
-  const bool overwrites = p.accumulate == TXC_ACCUMULATE_NEVER ||
-                          (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST && first);
+  const bool overwrites =
+      p.accumulate == TXC_ACCUMULATE_NEVER || (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST && first);
   const float beta = overwrites ? 0 : 1;
-  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &beta, at(p.c),
-                    shape.c, at(p.c), shape.c, &algorithm, p.workspace_bytes ? at(p.workspace) : nullptr,
+  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &beta, at(p.c), shape.c,
+                    at(p.c), shape.c, &algorithm, p.workspace_bytes ? at(p.workspace) : nullptr,
                     p.workspace_bytes, stream);
 }
 
@@ -312,125 +295,62 @@ Status CublasLt::run(const txc_gemm_t &p, cuda::Address arena, cuda::Stream stre
   auto found = products_.find(&p);
   if (found == products_.end())
     return fail(p, "the entry asks for a product that it did not ask for before", 0);
-  if (LtStatus status = enqueue(*found->second, found->second->algorithm, p, arena, stream, first); status != 0)
+  if (LtStatus status = enqueue(*found->second, found->second->algorithm, p, arena, stream, first);
+      status != 0)
     return fail(p, "starting it", status);
   return {};
 }
 
 //===-- Tuning --------------------------------------------------------------===//
 
-Result<std::string> CublasLt::tune(const cuda::Driver &driver, cuda::Address arena, cuda::Stream stream) {
-  cuda::Event begin = nullptr, end = nullptr;
-  cuda::Result result = driver.eventCreate(&begin, 0);
-  if (result == cuda::kSuccess)
-    result = driver.eventCreate(&end, 0);
-  auto release = [&] {
-    for (cuda::Event event : {begin, end})
-      if (event)
-        driver.eventDestroy(event);
-  };
-  size_t measured = 0;
-  double first = 0, chosen = 0;
-  for (Shape *shape : order_) {
-    if (shape->tuned)
-      continue;
-    Result<std::vector<LtHeuristicResult>> found = candidates(*shape, kMostCandidates);
-    if (!found.ok()) {
-      release();
-      return found.status();
-    }
-    const txc_gemm_t &p = *shape->first;
-    LtStatus failure = 0;
-    // Milliseconds of one product.
-    auto time = [&](const LtAlgorithm &algorithm, int repeats) {
-      float milliseconds = 0;
-      if (result == cuda::kSuccess)
-        result = driver.eventRecord(begin, stream);
-      for (int i = 0; i < repeats && failure == 0; ++i)
-        failure = enqueue(*shape, algorithm, p, arena, stream, /*first=*/true);
-      if (result == cuda::kSuccess)
-        result = driver.eventRecord(end, stream);
-      if (result == cuda::kSuccess)
-        result = driver.eventSynchronize(end);
-      if (result == cuda::kSuccess)
-        result = driver.eventElapsedTime(&milliseconds, begin, end);
-      return static_cast<double>(milliseconds) / repeats;
+std::vector<LtAlgorithm> CublasLt::neighbours(const Shape &shape, const LtAlgorithm &algorithm) const {
+  std::vector<LtAlgorithm> found;
+  auto with = [&](auto... settings) {
+    LtAlgorithm changed = algorithm;
+    auto set = [&](int attribute, const auto &value) {
+      return lt_.algoConfigSetAttribute(&changed, attribute, &value, sizeof(value)) == 0;
     };
-    // Once to load code; a candidate that fails is out.
-    std::erase_if(*found, [&](const LtHeuristicResult &candidate) {
-      failure = 0;
-      time(candidate.algorithm, 1);
-      return failure != 0;
-    });
-    failure = 0;
-    if (found->empty()) {
-      release();
-      return fail(p, "no algorithm of cuBLASLt runs", 0);
-    }
-    const double once = time(found->front().algorithm, 1);
-    const int repeats =
-        std::clamp(static_cast<int>(kTimedMilliseconds / std::max(once, 1e-4)), 1, kMostRepeats);
-    // Round-robin, so that a change of the clock meets all of them.
-    std::vector<std::vector<double>> times(found->size());
-    for (int round = 0; round < kRounds; ++round)
-      for (size_t i = 0; i < found->size(); ++i)
-        times[i].push_back(time((*found)[i].algorithm, repeats));
-    if (result != cuda::kSuccess || failure != 0) {
-      release();
-      return failure != 0 ? fail(p, "timing it", failure)
-                          : driver.error(result, "timing matrix product '" + std::string(p.name) + "'");
-    }
-    std::vector<double> medians;
-    for (std::vector<double> &list : times) {
-      std::nth_element(list.begin(), list.begin() + kRounds / 2, list.end());
-      medians.push_back(list[kRounds / 2]);
-    }
-    std::vector<size_t> finalists;
-    const double fastest = *std::min_element(medians.begin(), medians.end());
-    for (size_t i = 0; i < medians.size(); ++i)
-      if (medians[i] <= kFinalist * fastest || (i == 0 && medians[0] - fastest <= kSwitchMilliseconds))
-        finalists.push_back(i);
-    std::stable_sort(finalists.begin(), finalists.end(),
-                     [&](size_t a, size_t b) { return medians[a] < medians[b]; });
-    finalists.resize(std::min(finalists.size(), kMostFinalists));
-    // The heuristic's first stays unless another is clearly better.
-    double clearly = 0.99;
-    if (once >= kSustainedFromMilliseconds && finalists.size() > 1) {
-      std::vector<double> sustained(medians.size());
-      for (int turn = 0; turn < 2; ++turn, std::reverse(finalists.begin(), finalists.end()))
-        for (size_t i : finalists) {
-          time((*found)[i].algorithm, static_cast<int>(kWarmMilliseconds / fastest) + 1);
-          sustained[i] +=
-              time((*found)[i].algorithm, static_cast<int>(kSustainedMilliseconds / fastest) + 1) / 2;
-        }
-      for (size_t i : finalists)
-        medians[i] = sustained[i];
-      clearly = 0.995; // long measurements differ less
-      if (result != cuda::kSuccess || failure != 0) {
-        release();
-        return failure != 0 ? fail(p, "timing it", failure)
-                            : driver.error(result, "timing matrix product '" + std::string(p.name) + "'");
-      }
-    }
-    size_t best = std::find(finalists.begin(), finalists.end(), 0u) != finalists.end() ? 0 : finalists.front();
-    const double limit =
-        best == 0 ? std::min(clearly * medians[0], medians[0] - kSwitchMilliseconds) : medians[best];
-    for (size_t i : finalists)
-      if (medians[i] < medians[best] && medians[i] < limit)
-        best = i;
-    shape->algorithm = (*found)[best].algorithm;
-    shape->tuned = true;
-    cache_.products[shape->key] = {shape->algorithm, medians[best] * 1e3, medians[0] * 1e3,
-                                   static_cast<int>(medians.size())};
-    ++measured;
-    first += medians[0];
-    chosen += medians[best];
-  }
-  release();
-  std::string done = format("%zu of %zu shapes measured", measured, order_.size());
-  if (measured == 0)
+    LtHeuristicResult result = {};
+    if ((set(settings.first, settings.second) && ...) &&
+        lt_.algoCheck(handle_, shape.desc, shape.a, shape.b, shape.c, shape.c, &changed, &result) == 0 &&
+        result.workspaceBytes <= shape.workspaceBytes)
+      found.push_back(changed);
+  };
+  for (uint16_t cluster : cuda::kClusterShapes)
+    for (uint32_t swizzling : {0u, 1u})
+      with(std::pair(cuda::kConfigClusterShape, cluster), std::pair(cuda::kConfigSwizzling, swizzling));
+  uint32_t mostCustom = 0;
+  size_t written = 0;
+  if (lt_.algoCapGetAttribute(&algorithm, cuda::kCapMostCustomOption, &mostCustom, sizeof(mostCustom),
+                              &written) != 0)
+    mostCustom = 0;
+  for (uint32_t option = 0; option <= std::min(mostCustom, kMostCustomOption); ++option)
+    with(std::pair(cuda::kConfigCustomOption, option));
+  return found;
+}
+
+Result<std::string> CublasLt::tune(const cuda::Driver &driver, cuda::Address arena, cuda::Stream stream) {
+  ProductTuning tuning(*this, driver, arena, stream);
+  for (Shape *shape : order_)
+    if (!shape->tuned)
+      if (Status status = tuning.measure(*shape); !status.ok())
+        return status;
+  Result<std::map<std::string, TunedProduct>> chosen = tuning.choose();
+  if (!chosen.ok())
+    return chosen.status();
+  std::string done = format("%zu of %zu shapes measured", chosen->size(), order_.size());
+  if (chosen->empty())
     return done + "; the others were measured before (" + cache_.path + ")";
-  done += format(": %.3f ms for one product of each, %.3f ms with the library's first choice", chosen, first);
+  double before = 0, after = 0;
+  for (auto &[key, product] : *chosen) {
+    Shape &shape = *shapes_[key];
+    shape.algorithm = product.algorithm;
+    shape.tuned = true;
+    before += product.firstMicroseconds / 1e3;
+    after += product.microseconds / 1e3;
+    cache_.products[key] = product;
+  }
+  done += format(": %.3f ms for one product of each, %.3f ms with the library's first choice", after, before);
   if (Status status = cache_.save(); !status.ok())
     return status;
   cache_.warning.clear();

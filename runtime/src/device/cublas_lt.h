@@ -23,6 +23,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace txc {
 
@@ -39,8 +40,8 @@ public:
   // Enqueues a prepared product; `first`: in the first micro batch of an update.
   Status run(const txc_gemm_t &product, cuda::Address arena, cuda::Stream stream, bool first);
 
-  // Times the best candidates of every shape that has no measured algorithm,
-  // round-robin, and keeps the choice.
+  // Measures every shape that has no measured algorithm (product_tuning.h) and keeps
+  // the choice. Leaves nothing in the arena as it was.
   Result<std::string> tune(const cuda::Driver &driver, cuda::Address arena, cuda::Stream stream);
 
   // E.g. "cuBLASLt 13.1.0, 3 of 21 shapes tuned".
@@ -48,10 +49,24 @@ public:
   const std::string &warning() const { return cache_.warning; }
 
 private:
-  struct Shape;
+  friend class ProductTuning;
+  // What products have in common that run with one algorithm.
+  struct Shape {
+    std::string key;
+    const txc_gemm_t *first = nullptr; // a product of this shape
+    uint64_t workspaceBytes = 0;
+    cuda::LtMatmulDesc desc = nullptr;
+    cuda::LtLayout a = nullptr, b = nullptr, c = nullptr; // as the library sees them: a is our B
+    cuda::LtPreference preference = nullptr;
+    cuda::LtAlgorithm algorithm = {};
+    bool tuned = false;
+  };
+
   CublasLt() = default;
   Status fail(const txc_gemm_t &product, const std::string &what, cuda::LtStatus status) const;
   Result<std::vector<cuda::LtHeuristicResult>> candidates(const Shape &shape, int most) const;
+  // What differs in one setting or two and can run.
+  std::vector<cuda::LtAlgorithm> neighbours(const Shape &shape, const cuda::LtAlgorithm &algorithm) const;
   cuda::LtStatus enqueue(const Shape &shape, const cuda::LtAlgorithm &algorithm, const txc_gemm_t &product,
                          cuda::Address arena, cuda::Stream stream, bool first) const;
 

@@ -173,6 +173,13 @@ inline constexpr int kPreferenceAlignmentA = 5, kPreferenceAlignmentB = 6, // ui
 // type of the output.
 inline constexpr uint32_t kReduceInPlace = 1, kReduceComputeType = 2, kReduceOutputType = 4;
 
+// Settings of an algorithm, cublasLtMatmulAlgoConfigAttributes_t.
+inline constexpr int kConfigSwizzling = 4, kConfigCustomOption = 5; // uint32_t
+inline constexpr int kConfigClusterShape = 8;                       // uint16_t
+inline constexpr int kCapMostCustomOption = 7;                      // int32_t
+// cublasLtClusterShape_t with up to 16 blocks: 1x1, 2x1, 4x1, 1x2, 2x2, 4x2, 1x4, 2x4, 4x4.
+inline constexpr uint16_t kClusterShapes[] = {2, 3, 4, 5, 6, 7, 8, 9, 10};
+
 #define TXC_CUBLASLT_FUNCTIONS(X)                                                                            \
   X(create, "cublasLtCreate", LtHandle *handle)                                                              \
   X(destroy, "cublasLtDestroy", LtHandle handle)                                                             \
@@ -194,6 +201,10 @@ inline constexpr uint32_t kReduceInPlace = 1, kReduceComputeType = 2, kReduceOut
     int *found)                                                                                              \
   X(algoCheck, "cublasLtMatmulAlgoCheck", LtHandle handle, LtMatmulDesc desc, LtLayout a, LtLayout b,        \
     LtLayout c, LtLayout d, const LtAlgorithm *algorithm, LtHeuristicResult *result)                         \
+  X(algoConfigSetAttribute, "cublasLtMatmulAlgoConfigSetAttribute", LtAlgorithm *algorithm, int attribute,   \
+    const void *value, size_t bytes)                                                                         \
+  X(algoCapGetAttribute, "cublasLtMatmulAlgoCapGetAttribute", const LtAlgorithm *algorithm, int attribute,   \
+    void *value, size_t bytes, size_t *written)                                                              \
   X(matmul, "cublasLtMatmul", LtHandle handle, LtMatmulDesc desc, const void *alpha, const void *a,          \
     LtLayout aLayout, const void *b, LtLayout bLayout, const void *beta, const void *c, LtLayout cLayout,    \
     void *d, LtLayout dLayout, const LtAlgorithm *algorithm, void *workspace, size_t workspaceBytes,         \

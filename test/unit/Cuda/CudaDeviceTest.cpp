@@ -571,6 +571,36 @@ TEST_F(Cuda, TunesOnceAndRemembers) {
   EXPECT_MENTIONS(device->info().warnings[0], "the library refuses");
 }
 
+TEST_F(Cuda, TunesBeyondWhatIsProposed) {
+  fake->runsNeighbours = true;
+  fake->bestCluster = 6;
+  fake->bestOption = 3; // which the second generation joins to the cluster
+  std::unique_ptr<CudaDevice> device = open();
+  ASSERT_TRUE(device) << error.message();
+  ASSERT_TRUE(device->tune().ok());
+  ASSERT_TRUE(device->run(step->entry("product0")).ok());
+  ASSERT_TRUE(device->synchronize().ok());
+  EXPECT_EQ(fake->algorithmsUsed.back(), 1);
+  EXPECT_EQ(fake->settingsUsed, (std::vector<int>{6, 3}));
+  Json kept = Json::parse(cache.read("txc/products-NVIDIA-H200-cuBLASLt-13.0.1.json"), nullptr, false);
+  EXPECT_NEAR(kept["products"].front()["microseconds"].get<double>(), 1.5, 0.01);
+  // 2 proposals, 9 clusters and 3 options of each; of the best four, what is new.
+  EXPECT_GT(kept["products"].front()["candidates"], 2 * (1 + 9 + 3));
+}
+
+TEST_F(Cuda, TuningRefusesWrongResults) {
+  fake->runsNeighbours = true;
+  fake->clusterThatForgets = 4; // these two are the fastest
+  fake->clusterThatWavers = 8;
+  fake->bestCluster = 6;
+  std::unique_ptr<CudaDevice> device = open();
+  ASSERT_TRUE(device) << error.message();
+  ASSERT_TRUE(device->tune().ok());
+  ASSERT_TRUE(device->run(step->entry("product0")).ok());
+  ASSERT_TRUE(device->synchronize().ok());
+  EXPECT_EQ(fake->settingsUsed[0], 6);
+}
+
 TEST_F(Cuda, DamagedTuningIsAWarning) {
   std::string file = "txc/products-NVIDIA-H200-cuBLASLt-13.0.1.json";
   for (const char *text :

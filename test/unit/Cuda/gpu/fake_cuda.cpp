@@ -620,12 +620,37 @@ API LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle, LtMatmulDesc desc, LtLayou
   }
   return 0;
 }
+// Where an algorithm has its settings.
+static constexpr int kCluster = 1, kOption = 2;
+
 API LtStatus cublasLtMatmulAlgoCheck(LtHandle, LtMatmulDesc, LtLayout, LtLayout, LtLayout, LtLayout,
                                      const LtAlgorithm *algorithm, LtHeuristicResult *result) {
   ++fake.calls["cublasLtMatmulAlgoCheck"];
   *result = {};
   result->algorithm = *algorithm;
-  return fake.libraryRefusesAlgorithms ? 15 : 0;
+  const bool changed = algorithm->opaque[kCluster] || algorithm->opaque[kOption];
+  return fake.libraryRefusesAlgorithms || (changed && !fake.runsNeighbours) ? 15 : 0;
+}
+API LtStatus cublasLtMatmulAlgoConfigSetAttribute(LtAlgorithm *algorithm, int attribute, const void *value,
+                                                  size_t bytes) {
+  uint16_t cluster = 0;
+  uint32_t option = 0;
+  if (attribute == 8 && setValue(cluster, value, bytes) == 0)
+    algorithm->opaque[kCluster] = cluster;
+  else if (attribute == 5 && setValue(option, value, bytes) == 0)
+    algorithm->opaque[kOption] = option;
+  else
+    return attribute == 4 && bytes == 4 ? 0 : 7; // the order of tiles: it has only one
+  return 0;
+}
+API LtStatus cublasLtMatmulAlgoCapGetAttribute(const LtAlgorithm *, int attribute, void *value, size_t bytes,
+                                               size_t *written) {
+  const int32_t mostCustomOption = 3;
+  if (attribute != 7 || bytes != sizeof(mostCustomOption))
+    return 7;
+  std::memcpy(value, &mostCustomOption, bytes);
+  *written = bytes;
+  return 0;
 }
 
 static float load(const void *matrix, int type, int64_t at) {
@@ -657,12 +682,19 @@ API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, cons
   const LtMatmulDescHandle op = *desc;
   const LtLayoutHandle la = *aLayout, lb = *bLayout, lc = *cLayout;
   const int number = static_cast<int>(algorithm->opaque[0]) - 100;
+  const int cluster = static_cast<int>(algorithm->opaque[kCluster]);
+  const int option = static_cast<int>(algorithm->opaque[kOption]);
   if (number < 0 || number > 2)
     return 7;
   return enqueue(stream, [=] {
     fake.executed.push_back("matmul");
     fake.algorithmsUsed.push_back(number);
+    // Some settings cost time, others only seem to save it.
+    const bool forgets = cluster == fake.clusterThatForgets, wavers = cluster == fake.clusterThatWavers;
     microseconds += number == fake.bestAlgorithm ? 4 : 6 + number;
+    microseconds += forgets || wavers ? -3 : cluster == fake.bestCluster ? -2 : cluster ? 1 : 0;
+    microseconds += option == fake.bestOption ? -0.5 : option ? 1 : 0;
+    fake.settingsUsed = {cluster, option};
     const int64_t m = static_cast<int64_t>(lc.rows), n = static_cast<int64_t>(lc.columns);
     const int64_t k = static_cast<int64_t>(op.transA ? la.rows : la.columns);
     for (int batch = 0; batch < lc.batch; ++batch)
@@ -676,6 +708,10 @@ API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, cons
                 load(b, lb.type, batch * lb.stride + (op.transB ? j + x * lb.leading : x + j * lb.leading));
           const int64_t at = batch * lc.stride + i + j * lc.leading;
           double before = betaValue == 0 ? 0 : betaValue * load(d, lc.type, at);
+          if (forgets && i == m - 1 && j == n - 1)
+            continue;
+          if (wavers && i == m - 1 && j == n - 1)
+            sum *= 1 + 1e-6 * (fake.calls["wavering"]++ % 3);
           store(d, lc.type, at, static_cast<float>(alphaValue * sum + before));
         }
     return 0;

@@ -22,11 +22,17 @@ struct FakeCuda {
   int failsLater = 0, failsLaterAfter = 0;
   int algorithms = 3, bestAlgorithm = 1;
   bool libraryRefusesAlgorithms = false;
+  // Whether it runs algorithms with other settings than those it proposes. Of the
+  // clusters, one is fast, one does not write the last element, and one gives other
+  // bits each time.
+  bool runsNeighbours = false;
+  int bestCluster = -1, clusterThatForgets = -1, clusterThatWavers = -1, bestOption = -1;
 
   // What was done.
   std::map<std::string, int> calls;
   std::vector<std::string> executed; // "kernel onehot", "matmul", "memset", ... in order
   std::vector<int> algorithmsUsed;
+  std::vector<int> settingsUsed; // cluster and option of the last product
   std::vector<std::string> descriptions;            // of products, as the library sees them
   unsigned grid[3] = {}, block[3] = {}, shared = 0; // of the last launch
   int capturing = 0;
