@@ -22,14 +22,15 @@ using namespace mlir;
 namespace txc::codegen::gpu {
 
 static constexpr int64_t threads = 256, lanes = 4, warpSize = GpuBuilder::warpSize;
-/// Vectors that a thread has in flight: stores of one do not wait for loads of the next.
-static constexpr int64_t unroll = 2;
 static constexpr int64_t segmentWarps = 4; ///< of a block of phase 1
 using Fold = GpuBuilder::Fold;
 
 /// Elements of a block. An update goes through many arrays at once; small pieces
-/// keep what all blocks touch at a time close together in each of them.
-static int64_t pieceElements(step::KernelOp kernel) { return kernel.getKind() == "adamw" ? 2048 : 16384; }
+/// keep what all blocks touch at a time close together in each of them: a vector per
+/// thread.
+static int64_t pieceElements(step::KernelOp kernel) {
+  return kernel.getKind() == "adamw" ? threads * lanes : 16384;
+}
 static const Fold sumsFolds[] = {Fold::Sum, Fold::Sum, Fold::Min, Fold::Max, Fold::Sum};
 static constexpr int64_t numSums = std::size(sumsFolds); ///< of a piece or segment, f64
 /// Sum, maximum and minimum of the norms of segments.
@@ -75,9 +76,6 @@ private:
   /// Visits the piece: whole vectors, then the rest one by one.
   SmallVector<Value> forElements(ValueRange init,
                                  llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> work);
-  /// The same in two halves, `load` of several vectors before `store` of any.
-  void forBatches(llvm::function_ref<SmallVector<Value>(Value, int64_t)> load,
-                  llvm::function_ref<void(Value, int64_t, ArrayRef<Value>)> store);
   /// The sums over entries [from, to) of `sums`, which the lanes of the warp share
   /// out.
   SmallVector<Value> addSums(Value sums, Value from, Value to);
@@ -124,26 +122,6 @@ FlatKernel::forElements(ValueRange init,
                 [&](Value element, ValueRange values) { return work(element, lanes, values); });
   return b.forLoop(b.add(whole, b.thread()), to, b.i64(threads), carried,
                    [&](Value element, ValueRange values) { return work(element, 1, values); });
-}
-
-void FlatKernel::forBatches(llvm::function_ref<SmallVector<Value>(Value, int64_t)> load,
-                            llvm::function_ref<void(Value, int64_t, ArrayRef<Value>)> store) {
-  int64_t step = threads * lanes;
-  Value count = b.sub(to, from), many = b.add(from, b.sub(count, b.remu(count, b.i64(unroll * step))));
-  Value mine = b.mul(b.thread(), b.i64(lanes));
-  b.forLoop(from, many, b.i64(unroll * step), [&](Value first) {
-    SmallVector<SmallVector<Value>> loaded;
-    auto at = [&](int64_t u) { return b.add(b.add(first, mine), b.i64(u * step)); };
-    for (int64_t u = 0; u < unroll; ++u)
-      loaded.push_back(load(at(u), lanes));
-    for (int64_t u = 0; u < unroll; ++u)
-      store(at(u), lanes, loaded[u]);
-  });
-  from = many;
-  forElements({}, [&](Value element, int64_t n, ValueRange) -> SmallVector<Value> {
-    store(element, n, load(element, n));
-    return {};
-  });
 }
 
 //===-- init ---------------------------------------------------------------===//
@@ -319,14 +297,11 @@ void FlatKernel::emitUpdate() {
   AdamwRule rule(b, b.argument(0), b.argument(1));
   Value flags = field(segment, Segments::Flags), shrink = rule.shrink(flags), zeroes = rule.zeroes(flags);
   Type f32 = b.getF32Type();
-  auto load = [&](Value element, int64_t n) {
+  forElements({}, [&](Value element, int64_t n, ValueRange) -> SmallVector<Value> {
+    Value at = b.add(base, element);
     SmallVector<Value> old;
     for (unsigned argument : {2, 3, 4, 5})
-      old.push_back(b.loadVector(b.argument(argument), b.add(base, element), f32, n));
-    return old;
-  };
-  auto store = [&](Value element, int64_t, ArrayRef<Value> old) {
-    Value at = b.add(base, element);
+      old.push_back(b.loadVector(b.argument(argument), at, f32, n));
     AdamwRule::Element next = rule.update({old[0], old[1], old[2], old[3]}, shrink);
     b.storeVector(next.value, b.argument(2), at, f32);
     b.ifThen(zeroes, [&] { b.storeVector(next.grad, b.argument(3), at, f32); });
@@ -334,8 +309,8 @@ void FlatKernel::emitUpdate() {
     b.storeVector(next.moment2, b.argument(5), at, f32);
     if (hasCompute)
       b.storeVector(next.value, b.argument(6), at, b.getBF16Type());
-  };
-  forBatches(load, store);
+    return {};
+  });
 }
 
 //===-- Entry points -------------------------------------------------------===//
