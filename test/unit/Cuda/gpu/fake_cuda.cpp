@@ -55,7 +55,7 @@ struct StreamHandle {
 };
 struct EventHandle {
   unsigned flags;
-  uint64_t recorded = 0, done = 0;
+  std::atomic<uint64_t> recorded{0}, done{0}; // the thread that saves asks too
   double time = 0;
   StreamHandle *stream = nullptr;
   GraphHandle *capture = nullptr; // the capture in which it was recorded last
@@ -449,7 +449,7 @@ API Result cuEventDestroy_v2(Event event) {
 static Result record(Event event, Stream stream) {
   event->stream = stream;
   auto mark = [event] {
-    event->done = event->recorded;
+    event->done = event->recorded.load();
     event->time = microseconds;
     return 0;
   };
