@@ -82,7 +82,7 @@ World worldOf(int rank, int size, int port) {
 int freePort() { return Socket().listen(); }
 
 // Of two ranks: one that says farewell and no more is waited for as long.
-constexpr double kTimeout = 0.2;
+constexpr double kTimeout = 0.05;
 
 void playStranger(std::string_view text) {
   static int port = freePort();
