@@ -38,9 +38,10 @@ mkdir -p "$folder"
 [ -f "$folder/build.ninja" ] || cmake "${configure[@]}" -DPython3_EXECUTABLE=/usr/bin/python3 >"$folder/configure.log"
 ninja -C "$folder" -j "$jobs"
 
-# LLVM and MLIR are not instrumented: containers that are made on one side and
+# LLVM and MLIR are not instrumented: containers and arenas that are made on one side and
 # grow on the other look like overflows, and what lives until exit like leaks.
-export ASAN_OPTIONS="detect_leaks=$([ "$kind" = runtime ] && echo 1 || echo 0):detect_container_overflow=0:${ASAN_OPTIONS:-}"
+all=$([ "$kind" = runtime ] && echo 1 || echo 0)
+export ASAN_OPTIONS="detect_leaks=$all:detect_container_overflow=$all:allow_user_poisoning=$all:${ASAN_OPTIONS:-}"
 # The search for leaks follows thread-local data of libraries that are closed since, and
 # crashes now and then: it goes without (use_tls).
 export LSAN_OPTIONS="use_tls=0:suppressions=$PWD/test/sanitizers/leaks.supp:print_suppressions=0:${LSAN_OPTIONS:-}"

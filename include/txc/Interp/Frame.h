@@ -104,7 +104,8 @@ public:
   const IntTensor &getInts(mlir::Value value) const {
     return *std::get<std::shared_ptr<const IntTensor>>(values.at(value));
   }
-  const Hyper &getHyper(mlir::Value value) const { return std::get<Hyper>(values.at(value)); }
+  /// A copy: setting a value moves those that are not shared.
+  Hyper getHyper(mlir::Value value) const { return std::get<Hyper>(values.at(value)); }
   double getScalar(mlir::Value value) const { return get(value)[0]; }
 
   /// A tensor of zeros that becomes `result`, to be filled by the rule.

@@ -10,7 +10,7 @@ namespace txc::interp {
 namespace {
 
 LogicalResult globalNorm(tx::GlobalNormOp op, Frame &frame) {
-  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Hyper hyper = frame.getHyper(op.getHyper());
   double sum = 0, squares = 0, smallest = INFINITY, largest = -INFINITY;
   double normSum = 0, normMax = 0, normMin = INFINITY;
   int64_t count = 0, tensors = 0, nonfinite = 0;
@@ -58,7 +58,7 @@ LogicalResult globalNorm(tx::GlobalNormOp op, Frame &frame) {
 }
 
 LogicalResult gradientSums(tx::GradientSumsOp op, Frame &frame) {
-  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Hyper hyper = frame.getHyper(op.getHyper());
   State &state = frame.getState();
   Tensor &sums = frame.create(op.getSums()), &extrema = frame.create(op.getExtrema());
   extrema.data = {INFINITY, INFINITY};
@@ -81,7 +81,7 @@ LogicalResult gradientSums(tx::GradientSumsOp op, Frame &frame) {
 }
 
 LogicalResult gradientStats(tx::GradientStatsOp op, Frame &frame) {
-  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Hyper hyper = frame.getHyper(op.getHyper());
   const Tensor &sums = frame.get(op.getSums()), &extrema = frame.get(op.getExtrema());
   int64_t count = 0;
   for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>())
@@ -113,7 +113,7 @@ LogicalResult gradientStats(tx::GradientStatsOp op, Frame &frame) {
 }
 
 LogicalResult adamw(tx::AdamwOp op, Frame &frame) {
-  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Hyper hyper = frame.getHyper(op.getHyper());
   double clipScale = frame.get(op.getStats())[1];
   bool isSkipped = frame.get(op.getStats())[10] != 0;
   for (auto name : op.getParams().getAsRange<FlatSymbolRefAttr>()) {

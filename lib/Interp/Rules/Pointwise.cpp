@@ -105,7 +105,7 @@ LogicalResult swigluVjp(tx::SwigluVjpOp op, Frame &frame) {
 
 LogicalResult dropout(tx::DropoutOp op, Frame &frame) {
   const Tensor &input = frame.get(op.getInput());
-  const Hyper &hyper = frame.getHyper(op.getHyper());
+  const Hyper hyper = frame.getHyper(op.getHyper());
   Tensor &result = frame.create(op.getResult());
   for (int64_t e = 0; e < result.size(); ++e)
     result[e] = input[e] * dropoutFactor(hyper, op.getP().convertToDouble(), op.getSite(), e);

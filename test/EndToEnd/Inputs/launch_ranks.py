@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 configs, folder = sys.argv[1:]
 os.chdir(folder)
@@ -104,10 +105,13 @@ assert "--sample: with zero 3 no rank has all weights" in refused, refused
 refused = call(["txrun", "--nproc=2", "tied-2-0.so", *RUN, "--dump_tensors=tensors", "--out_dir=refused"], expected=2)
 assert "--dump_tensors: 2 ranks share what it writes" in refused and not os.path.exists("tensors"), refused
 
-# Ranks that MPI does not know, as torchrun would start them on a CPU.
+# Ranks that MPI does not know, as torchrun would start them on a CPU. Two at a time must not
+# make MPI's folder of the host, which would be a race of MPI's own.
+folders = [tempfile.TemporaryDirectory(prefix="mpi") for _ in range(2)]
 alone = [subprocess.Popen(["txrun", "tied-2-0.so", *RUN, "--comm_timeout=60"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True,
                           env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                               "OMPI_MCA_orte_tmpdir_base": folders[rank].name,
                                "MASTER_PORT": str(31000 + os.getpid() % 20000)}) for rank in (0, 1)]
 try:
     for rank, process in enumerate(alone):
