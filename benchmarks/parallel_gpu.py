@@ -90,7 +90,7 @@ def run_model(name, ranks, args, folder, cache, work):
     tokens = None
 
     def losses(step, count, micro):
-        found = iterations(ours(folder, step, count, micro, args.loss_steps, cache, "--learning_rate=1e-3", "--warmup_iters=0"))
+        found = iterations(ours(folder, step, count, micro, args.loss_steps, cache, "--learning_rate=1e-4", "--warmup_iters=0"))
         return [record["loss"] for record in found]
 
     result["losses"]["1"] = expected = losses(f"{name}-1", 1, ranks)

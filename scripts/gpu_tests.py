@@ -15,6 +15,8 @@ import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -42,6 +44,12 @@ FULL = {
     "gpt2-124m": ["arch_gpt2", "--batch_size=1"],
     "llama-162m": ["arch_llama", "--batch_size=1"],
 }
+# Ranks that share the one GPU, each of which calls itself a host of its own to NCCL: model,
+# dtype, ranks, ZeRO levels. Tied and untied weights, dropout, parameters that no number of
+# ranks divides; a collective per block.
+RANKS = [("openai", "float32", 2, (0, 1, 2, 3)), ("openai", "bfloat16", 2, (0, 3)), ("gqa", "bfloat16", 2, (1, 3)),
+         ("narrow", "float32", 4, (0, 3))]
+RANK_OPTIONS = ["--decode=false", "--bucket_mb=0"]
 # The models that test/EndToEnd/hugging_face.py makes.
 HUGGING_FACE = {
     "llama": ["arch_llama", "--n_layer=2", "--n_head=4", "--n_kv_head=2", "--n_embd=32", "--d_ff=48", "--block_size=34",
@@ -51,6 +59,8 @@ HUGGING_FACE = {
 TRAIN = ["--max_iters=10", "--learning_rate=1e-3", "--min_lr=1e-4", "--warmup_iters=2", "--lr_decay_iters=10",
          "--gradient_accumulation_steps=2"]
 TRAIN_FULL = ["--max_iters=3", "--learning_rate=6e-4", "--warmup_iters=0", "--gradient_accumulation_steps=1"]
+TRAIN_RANKS = ["--max_iters=10", "--learning_rate=1e-3", "--min_lr=1e-4", "--warmup_iters=2", "--lr_decay_iters=10",
+               "--gradient_accumulation_steps=8", "--eval_iters=4"]
 SAMPLE = ["--max_iters=60", "--learning_rate=2e-3", "--warmup_iters=5", "--lr_decay_iters=60",
           "--gradient_accumulation_steps=1", "--quiet", "--sample", "--max_new_tokens=120", "--prompt=The "]
 # Drawn by the host from the device's logits: a figure that is off changes what follows.
@@ -130,6 +140,10 @@ class Packer:
             print(f"{name}: losses {expected['models'][name]['losses'][0]:.6f} to {expected['models'][name]['losses'][-1]:.6f}")
         for name in ("gpt2", "gqa"):
             self.compile(TINY[name], "sm_80", "bfloat16", steps / f"{name}-sm_80.so", "--decode=false")
+        for name, dtype, ranks, levels in RANKS:
+            for level in levels:
+                self.compile(TINY[name], "sm_90a", dtype, steps / f"{name}-{dtype}-{ranks}-zero{level}.so", *RANK_OPTIONS,
+                             f"--mesh=dp:{ranks}", f"--zero={level}")
         if "texts" not in expected:
             self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
             expected["texts"] = {
@@ -178,12 +192,22 @@ class Packer:
 # ---- run --------------------------------------------------------------------------
 
 
-def read_log(out):
+def read_events(out):
     logs = sorted(pathlib.Path(out).glob("*.jsonl"))
     if not logs:
         raise ValueError(f"no log in {out}")
-    records = [json.loads(line) for line in logs[-1].read_text().splitlines()]
-    return [record for record in records if record.get("event") == "iteration"]
+    return [json.loads(line) for line in logs[-1].read_text().splitlines()]
+
+
+def read_log(out):
+    return [record for record in read_events(out) if record.get("event") == "iteration"]
+
+
+def figures_of(events):
+    """Everything of a run that does not depend on the machine's speed: losses, gradients, evaluations."""
+    iterations = [(event["iter"], event["loss"], event["gradients"]) for event in events if event["event"] == "iteration"]
+    evaluations = [(event["iter"], event["train_loss"], event["val_loss"]) for event in events if event["event"] == "evaluation"]
+    return iterations, evaluations
 
 
 class Runner:
@@ -245,6 +269,36 @@ class Runner:
         if done.returncode != 0:
             raise RuntimeError(f"txrun exited with {done.returncode}: {last_lines(done.stderr + done.stdout)}")
         return read_log(out)
+
+    def start_ranks(self, ranks, step, options, name):
+        """The processes of ranks that share GPU 0, and their folder."""
+        out = self.work / "out" / name
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        running = []
+        for rank in range(ranks):
+            environment = {**self.environment, "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": "0",
+                           "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NCCL_HOSTID": f"rank-{rank}",
+                           "NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1"}
+            running.append(subprocess.Popen([self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
+                                             f"--out_dir={out}", *QUIET, "--quiet", "--comm_timeout=20", *options],
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                            cwd=self.work, env=environment))
+        return running, out
+
+    def train_ranks(self, ranks, step, options, name, seconds=60):
+        running, out = self.start_ranks(ranks, step, options, name)
+        end = time.monotonic() + self.limit(seconds)
+        try:
+            for rank, process in enumerate(running):
+                said = process.communicate(timeout=max(0.1, end - time.monotonic()))[0]
+                if process.returncode != 0:
+                    raise RuntimeError(f"rank {rank} exited with {process.returncode}: {last_lines(said)}")
+        finally:
+            for process in running:
+                process.kill()
+        return read_events(out)
 
     # -- checks
 
@@ -331,6 +385,85 @@ class Runner:
                         return False, f"losses or gradients differ: {first[-1]} and {second[-1]}"
                     return first == bare, f"{len(first)} losses and gradient figures, also without graphs" if first == bare else "differs without graphs"
                 self.check(f"equal to the bit {name} {dtype}", work)
+
+    def ranks(self):
+        """Ranks against one rank, with the same global batch."""
+        fresh = ["--keep_checkpoints=0", "--eval_interval=5"]
+        running, _ = self.start_ranks(2, "gqa-bfloat16-2-zero3.so", ["--gradient_accumulation_steps=2", "--max_iters=1", *fresh], "first")
+        if "need NCCL, which cannot be loaded" in "".join(process.communicate(timeout=60)[0] for process in running):
+            self.skip("ranks", "NCCL is not installed")
+            return
+        for name, dtype, ranks, levels in RANKS:
+            tolerance, one = (1e-5 if dtype == "float32" else 1e-3), []
+            for level in levels:
+                step = f"{name}-{dtype}-{ranks}-zero{level}.so"
+
+                def work():
+                    if not one:
+                        self.train(f"{name}-{dtype}.so", [*TRAIN_RANKS, "--eval_interval=5"], "one")
+                        one.extend(figures_of(read_events(self.work / "out" / "one")))
+                    for out in ("ranks", "again"):
+                        shutil.rmtree(self.work / "out" / out, ignore_errors=True)
+                    got = figures_of(self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "ranks"))
+                    again = figures_of(self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "again"))
+                    if got != again:
+                        return False, f"two runs differ: {got[0][-1]} and {again[0][-1]}"
+                    if len(got[0]) != len(one[0]) or len(got[1]) != len(one[1]) or not got[1]:
+                        return False, f"{len(got[0])} losses and {len(got[1])} evaluations, expected {len(one[0])} and {len(one[1])}"
+                    pairs = [(a[1], b[1]) for a, b in zip(one[0], got[0])]
+                    pairs += [(x, y) for a, b in zip(one[1], got[1]) for x, y in zip(a[1:], b[1:])]
+                    worst = max(abs(a - b) / abs(a) for a, b in pairs)
+                    return worst <= tolerance, (f"{len(pairs)} losses within {worst:.1e} of one rank's, allowed {tolerance:.0e}; "
+                                                "the same bits again")
+                self.check(f"{ranks} ranks {name} {dtype} zero {level}", work)
+
+        def resumed():
+            step, kept = "gqa-bfloat16-2-zero3.so", ["--eval_interval=0"]
+            for out in ("straight", "parts"):
+                shutil.rmtree(self.work / "out" / out, ignore_errors=True)
+            straight = figures_of(self.train_ranks(2, step, [*TRAIN_RANKS, *kept], "straight"))
+            parts = figures_of(self.train_ranks(2, step, [*TRAIN_RANKS, *kept, "--max_iters=6"], "parts"))
+            rest = figures_of(self.train_ranks(2, step, [*TRAIN_RANKS, *kept, "--init_from=resume"], "parts"))
+            joined = parts[0] + rest[0] if rest[0][0][0] == 6 else rest[0]
+            return joined == straight[0], (f"{len(joined)} iterations, stopped after 6" if joined == straight[0] else
+                                           f"{joined[-1]}, without a stop {straight[0][-1]}")
+        self.check("2 ranks resume to the bit zero 3", resumed)
+
+        for name, number, said in (("killed", signal.SIGKILL, "died"), ("stopped", signal.SIGSTOP, "hangs")):
+            def disturbed():
+                running, out = self.start_ranks(2, "gqa-bfloat16-2-zero3.so",
+                                                ["--max_iters=1000000", "--gradient_accumulation_steps=2", "--keep_checkpoints=0",
+                                                 "--eval_interval=0", "--comm_timeout=4"], name)
+                try:
+                    end = time.monotonic() + self.limit(30)
+                    while not list(out.glob("*.jsonl")) or len(read_log(out)) < 5:
+                        if time.monotonic() > end or running[0].poll() is not None:
+                            return False, "the ranks do not train"
+                        time.sleep(0.1)
+                    time.sleep(1.5)  # what is known of a rank is half a second old
+                    started = time.monotonic()
+                    running[1].send_signal(number)
+                    text = running[0].communicate(timeout=self.limit(30))[0]
+                    took = time.monotonic() - started
+                finally:
+                    for process in running:
+                        process.kill()
+                        process.wait()
+                expected = rf"rank 1 \(host \S+, process {running[1].pid}\) {said} in iteration \d+, last in collective '[^']+'"
+                found = re.search(expected, text)
+                right = running[0].returncode == 3 and found and took < 14
+                return bool(right), (f"{took:.1f} s: {found[0]}" if right else
+                                     f"exit {running[0].returncode} after {took:.1f} s: {last_lines(text)}")
+            self.check(f"a rank is {name}", disturbed)
+
+        def one_gpu():
+            done = self.call([self.work / "bin/txrun", "--nproc=2", self.work / "steps/gqa-bfloat16-2-zero3.so",
+                              f"--dataset={self.work}/data", f"--out_dir={self.work}/out/one-gpu", "--keep_checkpoints=0",
+                              "--max_iters=1", "--gradient_accumulation_steps=2"], environment={"CUDA_VISIBLE_DEVICES": "0"})
+            said = " ".join((done.stderr + done.stdout).split())
+            right = done.returncode == 3 and re.search(r"rank 0 \(.*\) and rank 1 \(.*\) are on the same GPU", said)
+            return bool(right), "exit 3, with its message" if right else f"exit {done.returncode}: {said[-300:]}"
+        self.check("error: more ranks than GPUs", one_gpu)
 
     def halts(self):
         """A run that overflows names a command; one from the state that it saved, the same."""
@@ -488,6 +621,7 @@ class Runner:
             for dtype in ("float32", "bfloat16"):
                 self.losses(name, dtype)
         self.twice()
+        self.ranks()
         self.halts()
         self.full()
         self.decode()

@@ -202,6 +202,15 @@ private:
     return out;
   }
 
+  // Where the ranks are that are elsewhere than one.
+  std::string others(size_t than) const {
+    std::string out;
+    for (size_t r = 0; r < ranks_.size(); ++r)
+      if (ranks_[r].collective != ranks_[than].collective)
+        out += (out.empty() ? "" : "; ") + nameOf(r) + " was" + placeOf(r);
+    return out;
+  }
+
   World world_;
   double timeout_;
   int listener_ = -1;
@@ -406,10 +415,16 @@ void ControlServer::check() {
         late.push_back(r);
     if (anyBusy(late))
       continue;
-    if (late.empty())
+    bool together = true;
+    for (const Rank &rank : ranks_)
+      together &= rank.collective == ranks_[i].collective;
+    if (late.empty() && together)
       fail(format("all ranks entered collective '%s' of iteration %lld and it is not complete after %g s "
                   "(--comm_timeout); see the network between the hosts",
                   ranks_[i].collective.c_str(), static_cast<long long>(ranks_[i].iteration), timeout_));
+    else if (late.empty()) // on GPUs, which enter them later than their hosts
+      fail(nameOf(i) + " waited" + placeOf(i) + format(", for %g s (--comm_timeout), ", timeout_) +
+           others(i));
     else
       fail(among(late) + " did not come to collective '" + ranks_[i].collective + "' of iteration " +
            std::to_string(ranks_[i].iteration) + placeOf(late[0]) +

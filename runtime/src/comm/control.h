@@ -67,7 +67,10 @@ public:
 
   // Where this rank is, for the messages of others. `collective` must live on.
   void atIteration(int64_t iteration) { iteration_ = iteration; }
-  void enter(const char *collective) { collective_ = collective, ++entered_; }
+  void enter(const char *collective) { at(collective), enter(); }
+  // What has collectives that its device comes to later, where at() is told.
+  void enter() { ++entered_; }
+  void at(const char *collective) { collective_ = collective; }
   // It waits, or no longer, for the others.
   void waiting(bool on) { waitingSince_ = on ? now() : 0; }
   // It lets the others wait: no reason to give up.

@@ -4,12 +4,15 @@
 
 #include "comm/control.h"
 #include "comm/nccl_api.h"
+#include "device/cuda_driver.h"
 #include "support/status.h"
 #include "txc/step_abi.h"
 
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace txc {
 
@@ -25,7 +28,7 @@ struct Functions {
 // current. Calls may be captured in a graph.
 class NcclCollectives {
 public:
-  static Result<std::unique_ptr<NcclCollectives>> open(Control &control);
+  static Result<std::unique_ptr<NcclCollectives>> open(const cuda::Driver &driver, Control &control);
   // Graphs with its collectives must be gone.
   ~NcclCollectives();
 
@@ -40,9 +43,13 @@ public:
   const std::string &name() const { return name_; }
 
 private:
-  explicit NcclCollectives(Control &control) : control_(control) {}
+  NcclCollectives(const cuda::Driver &driver, Control &control) : driver_(driver), control_(control) {}
   Status error(nccl::Result result, const std::string &doing) const;
+  // Lets the GPU itself say when it comes to the collective, in a graph too.
+  Status markPlace(const txc_collective_t &collective, cuda::Stream stream);
+  void tellPlace();
 
+  const cuda::Driver &driver_;
   Control &control_;
   nccl::Functions nccl_;
   const char *(*errorText_)(nccl::Result) = nullptr;
@@ -50,6 +57,11 @@ private:
   std::timed_mutex using_; // of calls with the communicator, which abort() takes away
   nccl::Communicator communicator_ = nullptr;
   std::string name_;
+  // The number of the last collective that the GPU came to, from 1, in pinned memory.
+  volatile uint32_t *place_ = nullptr;
+  std::mutex placing_; // of names_
+  std::vector<const char *> names_;
+  std::unordered_map<const txc_collective_t *, uint32_t> numbers_;
 };
 
 } // namespace txc

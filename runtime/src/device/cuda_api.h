@@ -35,6 +35,10 @@ using Event = struct EventHandle *;
 using Graph = struct GraphHandle *;
 using GraphExec = struct GraphExecHandle *;
 
+struct Uuid {
+  unsigned char bytes[16];
+};
+
 struct alignas(64) TensorMap {
   unsigned char opaque[128];
 };
@@ -92,6 +96,7 @@ inline constexpr int kMapPromotion256 = 3;
   X(deviceGetCount, "cuDeviceGetCount", int *count)                                                          \
   X(deviceGet, "cuDeviceGet", DeviceNumber *device, int ordinal)                                             \
   X(deviceGetName, "cuDeviceGetName", char *name, int length, DeviceNumber device)                           \
+  X(deviceGetUuid, "cuDeviceGetUuid_v2", Uuid *uuid, DeviceNumber device)                                    \
   X(deviceGetAttribute, "cuDeviceGetAttribute", int *value, int attribute, DeviceNumber device)              \
   X(deviceTotalMem, "cuDeviceTotalMem_v2", size_t *bytes, DeviceNumber device)                               \
   X(primaryCtxRetain, "cuDevicePrimaryCtxRetain", Context *context, DeviceNumber device)                     \
@@ -117,6 +122,7 @@ inline constexpr int kMapPromotion256 = 3;
   X(streamDestroy, "cuStreamDestroy_v2", Stream stream)                                                      \
   X(streamSynchronize, "cuStreamSynchronize", Stream stream)                                                 \
   X(streamWaitEvent, "cuStreamWaitEvent", Stream stream, Event event, unsigned flags)                        \
+  X(streamWriteValue32, "cuStreamWriteValue32_v2", Stream stream, Address to, uint32_t value, unsigned flags) \
   X(streamBeginCapture, "cuStreamBeginCapture_v2", Stream stream, unsigned mode)                             \
   X(streamEndCapture, "cuStreamEndCapture", Stream stream, Graph *graph)                                     \
   X(graphInstantiate, "cuGraphInstantiateWithFlags", GraphExec *exec, Graph graph, unsigned long long flags) \

@@ -696,9 +696,35 @@ Result<CudaDevice::Entry *> CudaDevice::find(const txc_entry_t &entry) {
   return Status{Code::Device, format("entry '%s' is not one of this step", entry.name)};
 }
 
+Status CudaDevice::checkApart(Control &control) {
+  cuda::Uuid uuid = {};
+  if (Status status = check(driver_.deviceGetUuid(&uuid, device_), "asking for the GPU's UUID"); !status.ok())
+    return status;
+  // NCCL lets ranks that call themselves hosts of their own share a GPU; that is for tests.
+  const char *host = std::getenv("NCCL_HOSTID");
+  std::string own;
+  for (unsigned char byte : uuid.bytes)
+    own += format("%02x", byte);
+  own += host ? host : "";
+  Result<std::vector<std::string>> all = control.gather(own);
+  if (!all.ok())
+    return all.status();
+  for (size_t second = 1; second < all->size(); ++second)
+    for (size_t first = 0; first < second; ++first)
+      if ((*all)[first] == (*all)[second])
+        return {Code::Device,
+                control.nameOf(static_cast<int>(first)) + " and " + control.nameOf(static_cast<int>(second)) +
+                    " are on the same GPU, which NCCL does not allow; start as many ranks on a host as it has "
+                    "GPUs (nvidia-smi -L lists them), each with its own LOCAL_RANK or CUDA_VISIBLE_DEVICES, and "
+                    "compile the step for that many: --mesh=dp:N"};
+  return {};
+}
+
 Status CudaDevice::connect(Control &control) {
   control_ = &control;
-  Result<std::unique_ptr<NcclCollectives>> collectives = NcclCollectives::open(control);
+  if (Status status = checkApart(control); !status.ok())
+    return status;
+  Result<std::unique_ptr<NcclCollectives>> collectives = NcclCollectives::open(driver_, control);
   if (!collectives.ok())
     return collectives.status();
   collectives_ = std::move(*collectives);
@@ -790,9 +816,8 @@ Status CudaDevice::run(const txc_entry_t &entry) {
     return found.status();
   Entry &known = **found;
   lastEntry_ = entry.name;
-  // Which of its collectives the GPU is in is not known here.
   if (control_)
-    control_->enter(entry.name);
+    control_->enter();
   NvtxRange range(nvtx_, entry.name);
 
   const size_t slot = inputRuns_ % kInputSlots;

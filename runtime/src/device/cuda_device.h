@@ -97,6 +97,8 @@ private:
   Status start(const StepFile &step, const DeviceOptions &options);
   Status chooseGpu(const StepFile &step, int device);
   Status loadImages();
+  // That no two ranks are on one GPU.
+  Status checkApart(Control &control);
   Status connect(Control &control);
   Status allocate(const StepFile &step);
   Status prepareCommands();

@@ -757,7 +757,9 @@ protected:
       world.port = port;
       auto joined = Control::join(world, 20);
       ASSERT_TRUE(joined.ok()) << joined.status().message();
-      auto all = (*joined)->gather("");
+      auto all = (*joined)->gather(otherGpu);
+      if (all.ok() && (*all)[0] != otherGpu)
+        all = (*joined)->gather("");
       if (all.ok())
         id = (*all)[0];
       while (!(*joined)->failed() && !leave)
@@ -776,8 +778,10 @@ protected:
     other.join();
     EXPECT_EQ(fake->communicators, 0);
     // Rank 0's id of NCCL went to the other rank.
-    EXPECT_EQ(id.size(), 256u);
-    EXPECT_EQ(id.substr(0, 6), "fbf9f7");
+    if (id != otherGpu) {
+      EXPECT_EQ(id.size(), 256u);
+      EXPECT_EQ(id.substr(0, 6), "fbf9f7");
+    }
   }
   std::unique_ptr<CudaDevice> openRanks(bool graphs) {
     DeviceOptions options;
@@ -808,7 +812,7 @@ protected:
   std::unique_ptr<Control> control;
   std::thread other;
   std::atomic<bool> leave{false};
-  std::string id;
+  std::string otherGpu = "elsewhere", id;
   ScopedVariable nccl{"TXC_NCCL_LIBRARY", FAKE_CUDA};
 };
 
@@ -866,6 +870,33 @@ TEST_F(CudaRanks, NamesTheCollective) {
   ASSERT_FALSE(status.ok());
   EXPECT_MENTIONS(status.message(), "collective 'lm_head.weight.grad' (NCCL 2.27.3): unhandled system error");
   EXPECT_EQ(fake->calls["ncclGroupEnd"], 1); // the group is closed all the same
+}
+
+// The GPU says where it is, from a graph as well; the host is ahead of it.
+TEST_F(CudaRanks, TellsTheCollectiveThatTheGpuIsIn) {
+  std::unique_ptr<CudaDevice> device = openRanks(true);
+  ASSERT_NE(device, nullptr) << error.message();
+  gradients(*device);
+  ::usleep(1700000); // longer than a beat
+  control->fail(Status::failed("no more data"));
+  for (int turn = 0; turn < 400 && fake->aborts == 0; ++turn)
+    ::usleep(10000);
+  EXPECT_MENTIONS(control->failure().message(), "last in collective 'lm_head.bias.grad'");
+}
+
+class CudaRanksOnOneGpu : public CudaRanks {
+protected:
+  CudaRanksOnOneGpu() {
+    otherGpu.clear();
+    for (int i = 0; i < 16; ++i)
+      otherGpu += "a0";
+  }
+};
+TEST_F(CudaRanksOnOneGpu, IsRefused) {
+  EXPECT_EQ(openRanks(true), nullptr);
+  EXPECT_MENTIONS(error.message(), "rank 0 (host ");
+  EXPECT_MENTIONS(error.message(), ") and rank 1 (host ");
+  EXPECT_MENTIONS(error.message(), "are on the same GPU, which NCCL does not allow");
 }
 
 // A connection that breaks is known before any timeout, and NCCL's work is given up.

@@ -190,6 +190,10 @@ API Result cuDeviceGetName(char *name, int length, DeviceNumber) {
   std::snprintf(name, static_cast<size_t>(length), "%s", fake.name.c_str());
   return 0;
 }
+API Result cuDeviceGetUuid_v2(txc::cuda::Uuid *uuid, DeviceNumber device) {
+  std::fill(std::begin(uuid->bytes), std::end(uuid->bytes), static_cast<unsigned char>(0xa0 + device));
+  return 0;
+}
 API Result cuDeviceGetAttribute(int *value, int attribute, DeviceNumber) {
   switch (attribute) {
   case 16:
@@ -382,6 +386,13 @@ API Result cuStreamWaitEvent(Stream stream, Event event, unsigned) {
     while (event->done < number && !event->stream->work.empty())
       if (Result result = doOne(event->stream))
         return result;
+    return 0;
+  });
+}
+API Result cuStreamWriteValue32_v2(Stream stream, Address to, uint32_t value, unsigned flags) {
+  ENTER("cuStreamWriteValue32");
+  return flags ? 1 : enqueue(stream, [to, value]() -> Result {
+    *reinterpret_cast<volatile uint32_t *>(to) = value;
     return 0;
   });
 }
