@@ -44,7 +44,7 @@ Status CudaDevice::start(const StepFile &step, const DeviceOptions &options) {
   if (!driver.ok())
     return driver.status();
   driver_ = *driver;
-  if (Status status = chooseGpu(step, options.device); !status.ok())
+  if (Status status = chooseGpu(step, options); !status.ok())
     return status;
   if (Status status = loadImages(); !status.ok())
     return status;
@@ -140,33 +140,24 @@ Status CudaDevice::check(cuda::Result result, const std::string &doing) {
 
 //===-- The GPU -------------------------------------------------------------===//
 
-Status CudaDevice::chooseGpu(const StepFile &step, int wanted) {
+Status CudaDevice::chooseGpu(const StepFile &step, const DeviceOptions &options) {
   int count = 0;
   if (Status status = check(driver_.deviceGetCount(&count), "counting the GPUs"); !status.ok())
     return status;
   if (count == 0)
     return driver_.error(cuda::kNoDevice, "counting the GPUs");
-  std::string why = "--device";
-  ordinal_ = wanted;
+  const char *why = "--device";
+  ordinal_ = options.device;
   if (ordinal_ < 0) {
-    ordinal_ = 0;
-    if (const char *rank = std::getenv("LOCAL_RANK"); rank && *rank) {
-      why = "LOCAL_RANK";
-      const char *end = rank + std::strlen(rank);
-      if (auto [at, error] = std::from_chars(rank, end, ordinal_);
-          error != std::errc() || at != end || ordinal_ < 0)
-        return Status::usage("LOCAL_RANK is '" + std::string(rank) +
-                             "'; expected the number of a GPU, or --device=N");
-      // A launcher that shows each process only its own GPU.
-      if (count == 1)
-        ordinal_ = 0;
-    }
+    why = "the number of this rank on its host (LOCAL_RANK, or what the launcher has for it)";
+    // Some launchers show each process only its own GPU.
+    ordinal_ = count == 1 ? 0 : options.localRank;
   }
   if (ordinal_ >= count)
     return Status{Code::Device,
                   format("%s asks for GPU %d, this process may use %d (numbers 0 to %d); CUDA_VISIBLE_"
                          "DEVICES says which",
-                         why.c_str(), ordinal_, count, count - 1)};
+                         why, ordinal_, count, count - 1)};
   char name[256] = {};
   size_t memory = 0;
   cuda::Result result = driver_.deviceGet(&device_, ordinal_);

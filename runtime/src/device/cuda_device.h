@@ -95,7 +95,7 @@ private:
 
   CudaDevice() = default;
   Status start(const StepFile &step, const DeviceOptions &options);
-  Status chooseGpu(const StepFile &step, int device);
+  Status chooseGpu(const StepFile &step, const DeviceOptions &options);
   Status loadImages();
   // That no two ranks are on one GPU.
   Status checkApart(Control &control);

@@ -131,7 +131,8 @@ public:
 
 struct DeviceOptions {
   int threads = 0;        // CPU; 0: OMP_NUM_THREADS, else all cores
-  int device = -1;        // which GPU; negative: LOCAL_RANK, else the first
+  int device = -1;        // which GPU; negative: the one of localRank
+  int localRank = 0;      // of the ranks on this host
   bool graphs = true;     // replay entries as CUDA graphs
   bool allowTf32 = false; // in products of f32
   Control *control = nullptr; // of the other ranks, if there are any; outlives the device

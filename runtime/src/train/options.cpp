@@ -181,7 +181,7 @@ const std::vector<OptionInfo> &allOptions() {
 #undef TXC_ADD_Run
     out.push_back(wholeNumber("threads", &RunOptions::threads, 1, 4096, "OMP_NUM_THREADS, else all cores",
                               "CPU threads."));
-    out.push_back(wholeNumber("device", &RunOptions::device, 0, 1023, "LOCAL_RANK, else 0",
+    out.push_back(wholeNumber("device", &RunOptions::device, 0, 1023, "the rank's on its host, else 0",
                               "Number of the GPU, among those that CUDA_VISIBLE_DEVICES shows."));
     out.back().get = [](const RunOptions &options) {
       return options.device < 0 ? Json() : Json(options.device);
@@ -466,8 +466,8 @@ manual::Tool describeTool() {
       {"OMP_NUM_THREADS", "CPU threads, unless --threads says"},
       {"TXC_DATA_DIR", "a folder of data sets"},
       {"CUDA_VISIBLE_DEVICES", "GPUs that the driver shows, in the order of --device"},
-      {"LOCAL_RANK", "which of them, unless --device says"},
       {"RANK, WORLD_SIZE", "which of how many ranks this is; also OMPI_COMM_WORLD_*, PMI_* and SLURM_*"},
+      {"LOCAL_RANK", "which of those on its host, and with it which GPU unless --device says; likewise"},
       {"MASTER_ADDR, MASTER_PORT", "where rank 0 waits for the others"},
       {"TXC_NCCL_LIBRARY", "the file of NCCL, if not libnccl.so.2"},
       {"TXC_MPI_LIBRARY, TXC_MPIRUN",

@@ -47,7 +47,7 @@ struct RunOptions {
 
   // Of txrun alone.
   int64_t threads = 0;
-  int64_t device = -1; // GPU; negative: LOCAL_RANK, else the first
+  int64_t device = -1; // GPU; negative: that of the rank's number on its host
   bool graphs = true;
   bool tune = false;
   int64_t profile = 0; // iterations; 0: train

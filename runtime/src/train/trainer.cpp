@@ -115,6 +115,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Command &command) {
   deviceOptions.graphs = options->graphs;
   deviceOptions.allowTf32 = options->allow_tf32;
   deviceOptions.control = control->get();
+  deviceOptions.localRank = *control ? (*control)->world().localRank : 0;
   Result<std::unique_ptr<Device>> device = openDevice(*step, deviceOptions);
   if (!device.ok())
     return shared(device.status());

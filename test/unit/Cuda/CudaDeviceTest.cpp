@@ -186,22 +186,22 @@ TEST_F(Cuda, ChoosesTheGpu) {
   ASSERT_TRUE(open());
   EXPECT_EQ(fake->calls["ordinal"], 0);
   {
-    ScopedVariable rank("LOCAL_RANK", "3");
-    ASSERT_TRUE(open());
+    options.localRank = 3;
+    ASSERT_TRUE(open(options));
     EXPECT_EQ(fake->calls["ordinal"], 3);
+    options.localRank = 4;
+    EXPECT_MENTIONS(openError(options), "LOCAL_RANK, or what the launcher has for it) asks for GPU 4, this process may use 4");
     options.device = 1;
     ASSERT_TRUE(open(options));
     EXPECT_EQ(fake->calls["ordinal"], 1);
     // The launcher shows each rank its own GPU only.
+    options.device = -1;
     fake->devices = 1;
-    ASSERT_TRUE(open());
+    ASSERT_TRUE(open(options));
     EXPECT_EQ(fake->calls["ordinal"], 0);
   }
   options.device = 7;
   EXPECT_MENTIONS(openError(options), "--device asks for GPU 7, this process may use 1");
-  ScopedVariable rank("LOCAL_RANK", "first");
-  EXPECT_EQ(open(), nullptr);
-  EXPECT_MENTIONS(error.message(), "LOCAL_RANK is 'first'");
 }
 
 TEST_F(Cuda, SaysWhatIsMissing) {

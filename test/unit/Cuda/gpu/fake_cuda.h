@@ -3,6 +3,7 @@
 #define TXC_TEST_FAKE_CUDA_H
 
 #include <atomic>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,7 +11,8 @@
 // One of it is in the library; the pointer comes from its function fake_cuda().
 struct FakeCuda {
   // What the machine is like.
-  int version = 13000, devices = 1, major = 9, minor = 0, multiprocessors = 132;
+  int devices = std::getenv("FAKE_CUDA_DEVICES") ? std::atoi(std::getenv("FAKE_CUDA_DEVICES")) : 1;
+  int version = 13000, major = 9, minor = 0, multiprocessors = 132;
   std::string name = "NVIDIA H200";
   size_t totalBytes = size_t(1) << 30, freeBytes = size_t(900) << 20;
   // The result of a function by its name; 0: it works. With a count, that many
