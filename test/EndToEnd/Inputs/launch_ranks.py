@@ -3,6 +3,7 @@ the ways that docs/launch.md names, and compares their logs."""
 import glob
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -107,12 +108,14 @@ assert "--dump_tensors: 2 ranks share what it writes" in refused and not os.path
 
 # Ranks that MPI does not know, as torchrun would start them on a CPU. Two at a time must not
 # make MPI's folder of the host, which would be a race of MPI's own.
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
 folders = [tempfile.TemporaryDirectory(prefix="mpi") for _ in range(2)]
 alone = [subprocess.Popen(["txrun", "tied-2-0.so", *RUN, "--comm_timeout=60"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True,
                           env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                               "OMPI_MCA_orte_tmpdir_base": folders[rank].name,
-                               "MASTER_PORT": str(31000 + os.getpid() % 20000)}) for rank in (0, 1)]
+                               "OMPI_MCA_orte_tmpdir_base": folders[rank].name, "MASTER_PORT": port}) for rank in (0, 1)]
 try:
     for rank, process in enumerate(alone):
         text = process.communicate(timeout=120)[0]
