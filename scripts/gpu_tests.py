@@ -2,7 +2,7 @@
 """Both halves of gpu-tests.sh, which see.
 
   gpu_tests.py pack DIR --build=BUILD --source=ROOT [--keep-expected]
-  gpu_tests.py run DIR [--seconds=150] [--only=REGEX]
+  gpu_tests.py run DIR [--seconds=400] [--only=REGEX]
 
 DIR/payload.tar.xz holds the tools, the case files of the kernels, the compiled steps,
 a dataset, and expected.json: losses and texts of the CPU. run unpacks it in a
@@ -649,7 +649,7 @@ def main():
     parser.add_argument("--source", help="pack: the project")
     parser.add_argument("--keep-expected", action="store_true",
                         help="pack: losses and texts of the CPU as in the pack that is there, when only code for GPUs changed")
-    parser.add_argument("--seconds", type=float, default=150, help="run: for everything; what is left then fails")
+    parser.add_argument("--seconds", type=float, default=400, help="run: for everything; what is left then fails")
     parser.add_argument("--only", default="", help="run: checks whose name matches")
     arguments = parser.parse_args()
     if arguments.half == "pack":

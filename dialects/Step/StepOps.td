@@ -137,8 +137,9 @@ def Step_GemmOp : Step_Op<"gemm", [HasParent<"EntryOp">]> {
     asked; `accumulate` makes beta 1, else it is 0. `offsets` are the places of
     a, b and c in their buffers, in bytes (none: 0). `batch` products lie one
     after the other and their rows too, unless `layout` says how far apart rows
-    of a, b and c are, and then products of a, b and c, in elements. `workspace`
-    is scratch of the library.
+    of a, b and c are, and then products of a, b and c, in elements. What is added
+    is read from `addend` if given, else from c. `workspace` is scratch of the
+    library.
 
     Constraints:
     * (C1) `a`, `b` and `c` name buffers that hold all elements of the products
@@ -146,20 +147,24 @@ def Step_GemmOp : Step_Op<"gemm", [HasParent<"EntryOp">]> {
     * (C2) `c` is neither `a` nor `b`.
     * (C3) `offsets` is empty or has three elements; `layout` is empty or has six,
       and rows do not overlap.
+    * (C4) `addend` names a buffer of m*n elements of the type of c that is not c,
+      and goes with `accumulate`, without a `layout` or a batch of more than 1.
   }];
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$a, FlatSymbolRefAttr:$b, FlatSymbolRefAttr:$c,
     I64Attr:$m, I64Attr:$n, I64Attr:$k, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$accumulate,
     DefaultValuedAttr<I64Attr, "1">:$batch, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets,
-    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$layout, OptionalAttr<FlatSymbolRefAttr>:$workspace);
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$layout, OptionalAttr<FlatSymbolRefAttr>:$addend,
+    OptionalAttr<FlatSymbolRefAttr>:$workspace);
   let assemblyFormat = [{
     $name $a (`transposed` $transpose_a^)? `,` $b (`transposed` $transpose_b^)? `,` $c (`accumulate` $accumulate^)?
-    `m` $m `n` $n `k` $k (`batch` $batch^)? (`offsets` $offsets^)? (`layout` $layout^)? (`workspace` $workspace^)? attr-dict
+    `m` $m `n` $n `k` $k (`batch` $batch^)? (`offsets` $offsets^)? (`layout` $layout^)? (`addend` $addend^)?
+    (`workspace` $workspace^)? attr-dict
   }];
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::llvm::StringRef":$a, "::llvm::StringRef":$b,
     "::llvm::StringRef":$c, "int64_t":$m, "int64_t":$n, "int64_t":$k, "bool":$transposeA, "bool":$transposeB,
     "bool":$accumulate, CArg<"int64_t", "1">:$batch), [{
       build($_builder, $_state, name, a, b, c, m, n, k, transposeA, transposeB, accumulate, batch,
-            ::llvm::ArrayRef<int64_t>{}, ::llvm::ArrayRef<int64_t>{}, nullptr);
+            ::llvm::ArrayRef<int64_t>{}, ::llvm::ArrayRef<int64_t>{}, nullptr, nullptr);
     }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

@@ -10,8 +10,10 @@
 //    nothing, but reads a row that the other reads too, joins it, so that the row
 //    is read once; with rotate_in_attention, the rotation of the gradients of
 //    queries and keys joins the attention that computes them, where the tensor cores'
-//    kernel does it in passing. Two groups are joined only if no third group depends on one
-//    and feeds the other, so the groups stay in an order.
+//    kernel does it in passing; with sum_in_products, a residual joins the product
+//    that it is added to, rather than the norm that follows. Two groups are joined
+//    only if no third group depends on one and feeds the other, so the groups stay
+//    in an order.
 // 3. Groups are put in that order: among those whose inputs are ready, the one
 //    whose first op comes first in the program. State keeps its order: reads
 //    and writes of one tensor are never exchanged.
@@ -245,6 +247,8 @@ bool mayJoin(Operation *op, Operation *producer, tx::KernelKind kind) {
         if (rowWise.getResultAccess(cast<OpResult>(value).getResultNumber()) == tx::RowAccess::ColumnSum)
           return true;
     }
+  if (kind != tx::KernelKind::RowWise)
+    return false;
   auto rowWise = dyn_cast<tx::RowWiseOpInterface>(op);
   auto producerRowWise = dyn_cast<tx::RowWiseOpInterface>(producer);
   if (!rowWise || !producerRowWise || rowWise.getNumRows() != producerRowWise.getNumRows())
@@ -262,6 +266,22 @@ bool mayJoin(Operation *op, Operation *producer, tx::KernelKind kind) {
         return false;
     }
   return true;
+}
+
+/// The product that the library of matrix products can add the other operand of
+/// `op` to before it rounds the sums, or null.
+Operation *productToAddTo(Operation *op) {
+  auto add = dyn_cast<tx::AddOp>(op);
+  if (!add || accumulated(add))
+    return nullptr;
+  for (auto [value, other] : {std::pair(add.getRhs(), add.getLhs()), std::pair(add.getLhs(), add.getRhs())}) {
+    Operation *product = value.hasOneUse() ? value.getDefiningOp() : nullptr;
+    // A part of a tensor has no buffer of its own.
+    if (isa_and_nonnull<tx::LinearOp, tx::LinearInputVjpOp>(product) &&
+        !isa_and_nonnull<tx::SliceRowsOp, tx::ConcatRowsOp>(other.getDefiningOp()))
+      return product;
+  }
+  return nullptr;
 }
 
 /// Whether two row-wise ops on the same rows read one of them in common.
@@ -350,6 +370,9 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
           return op->emitOpError() << "has no kernel kind; fuse takes tx ops only";
         continue;
       }
+      if (Operation *product = sumInProducts ? productToAddTo(op) : nullptr)
+        if (grouping.join(*grouping.index(product), i))
+          continue;
       // Siblings first: what is made again in the backward pass must not join
       // the kernel of the forward pass that made its operands.
       if (i > 0 && readSameRow(grouping.op(i - 1), op) && grouping.join(i - 1, i))

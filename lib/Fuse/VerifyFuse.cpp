@@ -88,7 +88,7 @@ void buildPipeline(OpPassManager &pm, const Options &options) {
   if (options.expandAttention)
     pm.addPass(createExpandAttention());
   pm.addPass(createExpandAccumulations());
-  pm.addPass(createFormKernels({options.rotateInAttention}));
+  pm.addPass(createFormKernels({options.rotateInAttention, options.sumInProducts}));
   pm.addPass(createAssignInplace());
   pm.addPass(createMergeUpdates());
   pm.addPass(createVerifyFuse());

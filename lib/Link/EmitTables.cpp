@@ -256,6 +256,8 @@ private:
                                   word(TXC_EPILOGUE_NONE),
                                   word(0),
                                   wide(0),
+                                  wide(gemm.getAddend() ? address(*gemm.getAddend())
+                                                        : address(gemm.getC()) + gemm.getOffset(2)),
                                   wide(gemm->hasAttr(step::afterFirstAttrName) ? address("hyper") : 0)}),
               1};
     }

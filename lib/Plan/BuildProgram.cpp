@@ -770,10 +770,10 @@ private:
   /// c = op(a) * op(b) [+ c], from the one product in the kernel.
   Operation *addGemm(tx::KernelOp kernel, ArrayRef<Place> args) {
     Operation *product = nullptr;
-    bool accumulate = false;
+    tx::AddOp add;
     for (Operation &op : kernel.getBody().front().without_terminator())
       if (isa<tx::AddOp>(op))
-        accumulate = true;
+        add = cast<tx::AddOp>(op);
       else
         product = &op;
     auto place = [&](Value operand) { return args[cast<BlockArgument>(operand).getArgNumber()]; };
@@ -796,9 +796,14 @@ private:
     }
     auto gemm = builder.create<step::GemmOp>(kernel.getLoc(), kernel.getName(), a.buffer.getValue(),
                                              b.buffer.getValue(), c.buffer.getValue(), m, n, k, transposeA,
-                                             transposeB, accumulate);
+                                             transposeB, /*accumulate=*/add != nullptr);
     if (a.isPart || b.isPart || c.isPart)
       gemm.setOffsets({a.offset, b.offset, c.offset});
+    if (add) {
+      Place addend = place(isa<BlockArgument>(add.getLhs()) ? add.getLhs() : add.getRhs());
+      if (addend.buffer != c.buffer)
+        gemm.setAddend(addend.buffer.getValue());
+    }
     return gemm;
   }
 

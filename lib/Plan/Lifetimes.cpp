@@ -20,7 +20,9 @@ SmallVector<Access> getAccesses(Operation *command) {
   } else if (auto gemm = dyn_cast<step::GemmOp>(command)) {
     accesses.push_back({gemm.getAAttr(), true, false});
     accesses.push_back({gemm.getBAttr(), true, false});
-    accesses.push_back({gemm.getCAttr(), gemm.getAccumulate(), true});
+    if (gemm.getAddendAttr())
+      accesses.push_back({gemm.getAddendAttr(), true, false});
+    accesses.push_back({gemm.getCAttr(), gemm.getAccumulate() && !gemm.getAddendAttr(), true});
   } else if (auto fill = dyn_cast<step::FillOp>(command)) {
     accesses.push_back({fill.getBufferAttr(), false, true});
   } else {

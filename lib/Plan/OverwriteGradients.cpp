@@ -63,9 +63,10 @@ llvm::DenseMap<StringAttr, SmallVector<step::GemmOp>> firstProducts(step::Progra
         if (gradient == gradients.end() || !touched.insert(name).second)
           continue;
         auto gemm = dyn_cast<step::GemmOp>(&command);
-        bool covers = gemm && gemm.getAccumulate() && gemm.getC() == name.getValue() &&
-                      gemm.getA() != name.getValue() && gemm.getB() != name.getValue() &&
-                      gemm.getBatch() == 1 && gemm.getRowStride(2) == static_cast<int64_t>(gemm.getN()) &&
+        bool covers = gemm && gemm.getAccumulate() && !gemm.getAddendAttr() &&
+                      gemm.getC() == name.getValue() && gemm.getA() != name.getValue() &&
+                      gemm.getB() != name.getValue() && gemm.getBatch() == 1 &&
+                      gemm.getRowStride(2) == static_cast<int64_t>(gemm.getN()) &&
                       static_cast<int64_t>(gemm.getM() * gemm.getN()) ==
                           cast<ShapedType>(gradient->second.getType()).getNumElements();
         if (covers)

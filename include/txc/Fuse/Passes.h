@@ -21,6 +21,7 @@ struct Options {
   bool rematerialize = false; ///< tx-fuse-rematerialize
   bool expandAttention = false; ///< tx-fuse-expand-attention
   bool rotateInAttention = false; ///< tx-fuse-form-kernels
+  bool sumInProducts = false;     ///< tx-fuse-form-kernels
 };
 
 /// From a sharded step to one in which every computation is inside a tx.kernel.

@@ -32,7 +32,9 @@ def FormKernels : Pass<"tx-fuse-form-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::txc::tx::TxDialect"];
   let options = [
     Option<"rotateInAttention", "rotate_in_attention", "bool", "false",
-           "Put the rotation of attention's gradients into attention's kernel">
+           "Put the rotation of attention's gradients into attention's kernel">,
+    Option<"sumInProducts", "sum_in_products", "bool", "false",
+           "Put residuals into the products that they are added to">
   ];
   let statistics = [
     Statistic<"numOps", "ops", "Ops put into kernels">,

@@ -107,6 +107,20 @@ LogicalResult GemmOp::verify() {
                            << " elements" << (element ? " of the other operands' type" : "") << " are needed";
     element = type.getElementType();
   }
+  if (getAddendAttr()) {
+    AllocOp alloc = lookupBuffer(*this, getAddendAttr());
+    if (!alloc)
+      return failure();
+    auto type = dyn_cast<RankedTensorType>(alloc.getType());
+    int64_t elements = getM() * getN();
+    if (!type || !type.hasStaticShape() || type.getNumElements() != elements ||
+        type.getElementType() != element)
+      return emitOpError() << "(C4): the addend " << getAddendAttr() << " is " << alloc.getType()
+                           << ", expected " << elements << " elements of " << element;
+    if (!getAccumulate() || getAddendAttr() == getCAttr() || batch != 1 || !getLayout().empty())
+      return emitOpError()
+             << "(C4): an addend needs accumulate, is not the result, and goes with neither a batch nor a layout";
+  }
   if (getWorkspaceAttr() && !lookupBuffer(*this, getWorkspaceAttr()))
     return failure();
   if (getCAttr() == getAAttr() || getCAttr() == getBAttr())

@@ -42,7 +42,7 @@
 extern "C" {
 #endif
 
-#define TXC_STEP_ABI_VERSION 4u
+#define TXC_STEP_ABI_VERSION 5u
 #define TXC_QUERY_SYMBOL "txc_step_query"
 #define TXC_ARENA_ALIGNMENT 4096u
 /* Every buffer starts on a multiple of this many bytes. */
@@ -207,17 +207,17 @@ typedef enum txc_epilogue {
   TXC_EPILOGUE_NONE = 0,
 } txc_epilogue_t;
 
-/* Whether a product is added to C or overwrites it. */
+/* Whether a product is added to something. */
 typedef enum txc_accumulate {
   TXC_ACCUMULATE_NEVER = 0,
   TXC_ACCUMULATE_ALWAYS = 1,
   TXC_ACCUMULATE_AFTER_FIRST = 2, /* overwrites if the hyper's `accumulated` is 0 */
 } txc_accumulate_t;
 
-/* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * C, row-major, leading dimensions
+/* C[m,n] = op(A)[m,k] * op(B)[k,n] + beta * addend, row-major, leading dimensions
  * in elements. op(X) is X or its transpose. `accumulate` says whether beta is 0 or
- * 1; C is not read with beta 0. `batch` products, each `stride_x` elements after
- * the one before it. Sums are kept in f32. */
+ * 1; the addend is C itself, or laid out as C is, and not read with beta 0. `batch`
+ * products, each `stride_x` elements after the one before it. Sums are kept in f32. */
 typedef struct txc_gemm {
   const char *name;
   uint32_t dtype;   /* of A and B */
@@ -232,8 +232,9 @@ typedef struct txc_gemm {
   uint64_t workspace, workspace_bytes; /* library scratch on a GPU; 0 bytes on the CPU */
   uint32_t epilogue;                   /* txc_epilogue_t */
   uint32_t reserved;
-  uint64_t bias; /* arena offset of what the epilogue reads; 0 if it reads nothing */
-  uint64_t hyper;                      /* arena offset of the txc_hyper, for AFTER_FIRST */
+  uint64_t bias;   /* arena offset of what the epilogue reads; 0 if it reads nothing */
+  uint64_t addend; /* arena offset; c to add in place */
+  uint64_t hyper;  /* arena offset of the txc_hyper, for AFTER_FIRST */
 } txc_gemm_t;
 
 typedef struct txc_fill {
@@ -399,7 +400,7 @@ TXC_ABI_ASSERT(txc_decode_state_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
 TXC_ABI_ASSERT(txc_update_result_t, 44);
 TXC_ABI_ASSERT(txc_launch_t, 40);
-TXC_ABI_ASSERT(txc_gemm_t, 168);
+TXC_ABI_ASSERT(txc_gemm_t, 176);
 TXC_ABI_ASSERT(txc_fill_t, 32);
 TXC_ABI_ASSERT(txc_collective_part_t, 24);
 TXC_ABI_ASSERT(txc_collective_t, 40);

@@ -173,11 +173,11 @@ Status CublasLt::prepare(const txc_gemm_t &p, cuda::Address arena) {
   };
   const uint32_t alignA = alignmentOf(arena + p.a, stride(p.stride_a, size)),
                  alignB = alignmentOf(arena + p.b, stride(p.stride_b, size)),
-                 alignC = alignmentOf(arena + p.c, stride(p.stride_c, sizeC));
+                 alignC = alignmentOf((arena + p.c) | (arena + p.addend), stride(p.stride_c, sizeC));
   auto number = [](int64_t value) { return std::to_string(value); };
   std::string key = std::string(type) + (p.dtype == TXC_DTYPE_F32 && allowTf32_ ? "/tf32" : "") + ">" +
                     typeC + " " + (p.transpose_a ? "t" : "n") + (p.transpose_b ? "t" : "n") +
-                    (p.accumulate == TXC_ACCUMULATE_ALWAYS        ? "+"
+                    (p.accumulate == TXC_ACCUMULATE_ALWAYS        ? (p.addend == p.c ? "+" : "+r")
                      : p.accumulate == TXC_ACCUMULATE_AFTER_FIRST ? "?"
                                                                   : "") +
                     " " + number(p.m) + "x" + number(p.n) + "x" + number(p.k) + " ld " + number(p.lda) + "," +
@@ -286,9 +286,9 @@ LtStatus CublasLt::enqueue(const Shape &shape, const LtAlgorithm &algorithm, con
   const bool overwrites =
       p.accumulate == TXC_ACCUMULATE_NEVER || (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST && first);
   const float beta = overwrites ? 0 : 1;
-  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &beta, at(p.c), shape.c,
-                    at(p.c), shape.c, &algorithm, p.workspace_bytes ? at(p.workspace) : nullptr,
-                    p.workspace_bytes, stream);
+  return lt_.matmul(handle_, shape.desc, &alpha, at(p.b), shape.a, at(p.a), shape.b, &beta,
+                    at(overwrites ? p.c : p.addend), shape.c, at(p.c), shape.c, &algorithm,
+                    p.workspace_bytes ? at(p.workspace) : nullptr, p.workspace_bytes, stream);
 }
 
 Status CublasLt::run(const txc_gemm_t &p, cuda::Address arena, cuda::Stream stream, bool first) {

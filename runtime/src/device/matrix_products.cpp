@@ -100,6 +100,14 @@ Status MatrixProducts::run(char *arena, const txc_gemm_t &p) const {
   bool adds = p.accumulate != TXC_ACCUMULATE_NEVER;
   if (p.accumulate == TXC_ACCUMULATE_AFTER_FIRST)
     adds = reinterpret_cast<const txc_hyper_t *>(arena + p.hyper)->accumulated != 0;
+  if (adds && p.addend != p.c)
+    for (int64_t i = 0; i < p.batch; ++i)
+      for (int64_t row = 0; row < p.m; ++row) {
+        const int64_t at = i * p.stride_c + row * p.ldc;
+        std::memcpy(reinterpret_cast<float *>(arena + p.c) + at,
+                    reinterpret_cast<const float *>(arena + p.addend) + at,
+                    static_cast<size_t>(p.n) * sizeof(float));
+      }
   int status = 0;
   for (int64_t i = 0; i < p.batch && status == 0; ++i)
     status = multiply(p, adds ? 1.0f : 0.0f, reinterpret_cast<const float *>(arena + p.a) + i * p.stride_a,

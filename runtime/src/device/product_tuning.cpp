@@ -234,10 +234,10 @@ template <typename Visitor>
 Status ProductTuning::compute(const CublasLt::Shape &shape, const LtAlgorithm &algorithm, Visitor visit) {
   const txc_gemm_t &p = *shape.first;
   const uint64_t bytes = spanBytes(p.m, p.n, p.ldc, p.batch, p.stride_c, p.dtype_c);
-  // An element that is not written stays NaN, or zero where the product adds.
+  // An element that is not written stays NaN, or zero where the product adds to it.
+  const bool inPlace = p.accumulate == TXC_ACCUMULATE_ALWAYS && p.addend == p.c;
   if (result_ == cuda::kSuccess)
-    result_ =
-        driver_.memsetD8Async(arena_ + p.c, p.accumulate == TXC_ACCUMULATE_ALWAYS ? 0 : 0xff, bytes, stream_);
+    result_ = driver_.memsetD8Async(arena_ + p.c, inPlace ? 0 : 0xff, bytes, stream_);
   if (result_ == cuda::kSuccess)
     status_ = library_.enqueue(shape, algorithm, p, arena_, stream_, /*first=*/true);
   piece_.resize(kPieceBytes);

@@ -217,6 +217,62 @@ step.program @p {
 
 // -----
 
+// step.gemm (C4): the type and size of the result
+step.program @p {
+  step.alloc @a activation : tensor<2x4xbf16> bytes 16
+  step.alloc @b activation : tensor<4x4xbf16> bytes 32
+  step.alloc @c activation : tensor<2x4xbf16> bytes 16
+  step.alloc @wide activation : tensor<2x4xf32> bytes 32
+  step.entry @micro {
+    // expected-error @+1 {{(C4): the addend @wide is 'tensor<2x4xf32>', expected 8 elements of 'bf16'}}
+    step.gemm "c" @a, @b, @c accumulate m 2 n 4 k 4 addend @wide
+  }
+}
+
+// -----
+
+// step.gemm (C4): accumulate
+step.program @p {
+  step.alloc @a activation : tensor<2x4xbf16> bytes 16
+  step.alloc @b activation : tensor<4x4xbf16> bytes 32
+  step.alloc @c activation : tensor<2x4xbf16> bytes 16
+  step.alloc @other activation : tensor<2x4xbf16> bytes 16
+  step.entry @micro {
+    // expected-error @+1 {{(C4): an addend needs accumulate, is not the result, and goes with neither a batch nor a layout}}
+    step.gemm "c" @a, @b, @c m 2 n 4 k 4 addend @other
+  }
+}
+
+// -----
+
+// step.gemm (C4): not in place
+step.program @p {
+  step.alloc @a activation : tensor<2x4xbf16> bytes 16
+  step.alloc @b activation : tensor<4x4xbf16> bytes 32
+  step.alloc @c activation : tensor<2x4xbf16> bytes 16
+  step.alloc @other activation : tensor<2x4xbf16> bytes 16
+  step.entry @micro {
+    // expected-error @+1 {{(C4): an addend needs accumulate, is not the result, and goes with neither a batch nor a layout}}
+    step.gemm "c" @a, @b, @c accumulate m 2 n 4 k 4 addend @c
+  }
+}
+
+// -----
+
+// step.gemm (C4): no layout
+step.program @p {
+  step.alloc @a activation : tensor<2x4xbf16> bytes 16
+  step.alloc @b activation : tensor<4x4xbf16> bytes 32
+  step.alloc @c activation : tensor<2x4xbf16> bytes 16
+  step.alloc @other activation : tensor<2x4xbf16> bytes 16
+  step.entry @micro {
+    // expected-error @+1 {{(C4): an addend needs accumulate, is not the result, and goes with neither a batch nor a layout}}
+    step.gemm "c" @a, @b, @c accumulate m 2 n 4 k 4 layout [4, 4, 4, 0, 0, 0] addend @other
+  }
+}
+
+// -----
+
 // step.gemm (C1): a buffer that is no tensor is an error here too, since an entry
 // may stand before its buffers.
 step.program @p {

@@ -59,12 +59,16 @@ step.program @gpu {
   step.alloc @w compute : tensor<16x8xbf16> bytes 256
   step.alloc @y activation : tensor<4x8xf32> bytes 128
   step.alloc @space workspace : tensor<64xi8> bytes 64
+  step.alloc @z activation : tensor<4x16xbf16> bytes 128
+  step.alloc @r activation : tensor<4x16xbf16> bytes 128
   // CHECK: step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid[0, 1, 1] block[128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims[8, 4] strides[2, 16] box[8, 2]>] registers 40 spills 0 static_shared -1>] {
   step.kernel @copy "row_wise" blocks [4] geometry [#step.geometry<"copy_0" grid[0, 1, 1] block[128, 1, 1] shared 1024 scalars [3, -1] maps [#step.tensor_map<0 : bf16 offset 16 swizzle 128 dims[8, 4] strides[2, 16] box[8, 2]>] registers 40 spills 0 static_shared -1>] {
   }
   step.entry @micro {
     // CHECK: step.gemm "halves" @x, @w transposed, @y m 1 n 8 k 8 batch 2 offsets [32, 0, 64] workspace @space
     step.gemm "halves" @x, @w transposed, @y m 1 n 8 k 8 batch 2 offsets [32, 0, 64] workspace @space
+    // CHECK: step.gemm "residual" @x, @w transposed, @z accumulate m 4 n 16 k 8 addend @r workspace @space
+    step.gemm "residual" @x, @w transposed, @z accumulate m 4 n 16 k 8 addend @r workspace @space
   }
   // CHECK: step.image "sm_90a" cubin "\7FELF" ptx ".version"
   step.image "sm_90a" cubin "\7FELF" ptx ".version"

@@ -36,7 +36,7 @@ Launch = struct("Launch", ("name", text), ("kernel", ptr), *words(u32, "kernel_i
                 ("offsets", c.POINTER(u64)), ("blocks", i64))
 Gemm = struct("Gemm", ("name", text), *words(u32, "dtype dtype_c transpose_a transpose_b accumulate batch"), *words(i64, "m n k lda ldb ldc stride_a stride_b stride_c"),
               *words(u64, "a b c workspace workspace_bytes"), *words(u32, "epilogue reserved"),
-              *words(u64, "bias hyper"))
+              *words(u64, "bias addend hyper"))
 Fill = struct("Fill", ("name", text), *words(u64, "offset bytes"), ("value", u8), ("reserved", u8 * 7))
 Part = struct("Part", *words(u64, "send receive count"))
 Collective = struct("Collective", ("name", text), *words(u32, "kind op dtype num_parts"),
@@ -99,7 +99,7 @@ class Rank:
             b = operand(it.b, *((it.n, it.k) if it.transpose_b else (it.k, it.n)), it.ldb, it.stride_b, i)
             out = operand(it.c, it.m, it.n, it.ldc, it.stride_c, i)
             product = (a.T if it.transpose_a else a) @ (b.T if it.transpose_b else b)
-            out[:] = product + out if adds else product
+            out[:] = product + operand(it.addend, it.m, it.n, it.ldc, it.stride_c, i) if adds else product
 
     def fill(self, it):
         self.arena[it.offset:it.offset + it.bytes] = it.value
@@ -162,7 +162,7 @@ class World:
         self.library = c.CDLL(path)
         query = self.library.txc_step_query
         query.restype = c.POINTER(Step)
-        self.step = query(4).contents
+        self.step = query(5).contents
         self.buffers = self.step.buffers[:self.step.num_buffers]
         self.entries = {e.name.decode(): e for e in self.step.entries[:self.step.num_entries]}
         self.barrier = threading.Barrier(self.step.num_ranks)

@@ -155,7 +155,7 @@ TEST_F(Cuda, KnowsTheGpu) {
   EXPECT_EQ(device->info().architecture, "sm_90");
   EXPECT_EQ(device->info().driver, "13.0");
   EXPECT_EQ(device->info().multiprocessors, 132);
-  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 0 of 5 shapes tuned");
+  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 0 of 6 shapes tuned");
   EXPECT_EQ(device->memory().reservedBytes, GPU_ARENA);
   EXPECT_GE(device->memory().inUseBytes, GPU_ARENA);
   EXPECT_GT(device->peakRate().flops, 0);
@@ -286,8 +286,9 @@ TEST_F(Cuda, DescribesProductsToAColumnMajorLibrary) {
   std::vector<std::string> expected = {
       "0>0 compute 68 TN 64x32 ld 64, 64x48 ld 64, 32x48 ld 32 batch 1 reduction 7 workspace 1048576",
       "14>0 compute 68 NT 32x64 ld 32, 48x64 ld 48, 32x48 ld 32 batch 1 reduction 7 workspace 1048576",
-      "14>14 compute 68 NN 32x64 ld 32, 64x48 ld 64, 32x48 ld 32 batch 2 reduction 2 workspace 0"};
-  ASSERT_EQ(fake->descriptions.size(), 5u); // two of the toy itself
+      "14>14 compute 68 NN 32x64 ld 32, 64x48 ld 64, 32x48 ld 32 batch 2 reduction 2 workspace 0",
+      "14>14 compute 68 TN 64x32 ld 64, 64x48 ld 64, 32x48 ld 32 batch 1 reduction 2 workspace 0"};
+  ASSERT_EQ(fake->descriptions.size(), 6u); // two of the toy itself
   EXPECT_EQ(std::vector<std::string>(fake->descriptions.begin() + 2, fake->descriptions.end()), expected);
   reset();
   options.allowTf32 = true;
@@ -338,6 +339,15 @@ TEST_F(Cuda, ProductsEqualTheDefinition) {
         ASSERT_NEAR(fromBf16(c2[static_cast<size_t>((batch * XM + i) * XN + j)]), sum,
                     0.004 * std::fabs(sum) + 1e-6);
       }
+  ASSERT_TRUE(device->run(step->entry("product3")).ok());
+  std::vector<uint16_t> c3 = get<uint16_t>(*device, XC, XM * XN);
+  for (int i = 0; i < XM; ++i)
+    for (int j = 0; j < XN; ++j) {
+      double sum = a(0, 0, i * XN + j, 0); // the addend
+      for (int k = 0; k < XK; ++k)
+        sum += a(0, i, k, XK) * b(0, j, k, XK);
+      ASSERT_NEAR(fromBf16(c3[static_cast<size_t>(i * XN + j)]), sum, 0.004 * std::fabs(sum) + 1e-6);
+    }
 }
 
 TEST_F(Cuda, NamesTheProductThatTheLibraryCannotDo) {
@@ -537,8 +547,8 @@ TEST_F(Cuda, TunesOnceAndRemembers) {
   EXPECT_EQ(fake->algorithmsUsed, std::vector<int>{0});
   Result<std::string> done = device->tune();
   ASSERT_TRUE(done.ok()) << done.status().message();
-  EXPECT_MENTIONS(*done, "5 of 5 shapes measured");
-  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 5 of 5 shapes tuned");
+  EXPECT_MENTIONS(*done, "6 of 6 shapes measured");
+  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 6 of 6 shapes tuned");
   // The third candidate wants more workspace than there is.
   EXPECT_EQ(std::count(fake->algorithmsUsed.begin(), fake->algorithmsUsed.end(), 2), 0);
   for (uint8_t byte : get<uint8_t>(*device, 0, GPU_ARENA))
@@ -550,7 +560,7 @@ TEST_F(Cuda, TunesOnceAndRemembers) {
 
   std::string file = "txc/products-NVIDIA-H200-cuBLASLt-13.0.1.json";
   Json kept = Json::parse(cache.read(file), nullptr, false);
-  ASSERT_EQ(kept["products"].size(), 5u) << kept.dump();
+  ASSERT_EQ(kept["products"].size(), 6u) << kept.dump();
   EXPECT_TRUE(
       kept["products"].contains("f32>f32 nt 48x32x64 ld 64,64,32 align 256,256,256 workspace 1048576"));
   EXPECT_EQ(kept["products"].front()["candidates"], 2);
@@ -560,13 +570,13 @@ TEST_F(Cuda, TunesOnceAndRemembers) {
   reset();
   device = open();
   EXPECT_EQ(fake->calls["cublasLtMatmulAlgoGetHeuristic"], 0);
-  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 5 of 5 shapes tuned");
-  EXPECT_MENTIONS(*device->tune(), "0 of 5 shapes measured");
+  EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 6 of 6 shapes tuned");
+  EXPECT_MENTIONS(*device->tune(), "0 of 6 shapes measured");
   // What the library refuses now is chosen anew, with a warning.
   reset();
   fake->libraryRefusesAlgorithms = true;
   device = open();
-  EXPECT_EQ(fake->calls["cublasLtMatmulAlgoGetHeuristic"], 5);
+  EXPECT_EQ(fake->calls["cublasLtMatmulAlgoGetHeuristic"], 6);
   ASSERT_EQ(device->info().warnings.size(), 1u);
   EXPECT_MENTIONS(device->info().warnings[0], "the library refuses");
 }
@@ -612,7 +622,7 @@ TEST_F(Cuda, DamagedTuningIsAWarning) {
     ASSERT_TRUE(device) << error.message();
     ASSERT_EQ(device->info().warnings.size(), 1u) << text;
     EXPECT_MENTIONS(device->info().warnings[0], "ignored: ");
-    EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 0 of 5 shapes tuned");
+    EXPECT_EQ(device->info().library, "cuBLASLt 13.0.1, 0 of 6 shapes tuned");
   }
   ASSERT_TRUE(open()->tune().ok());
   EXPECT_TRUE(open()->info().warnings.empty());

@@ -20,15 +20,22 @@ std::unique_ptr<CpuDevice> makeDevice(int threads, uint64_t arenaBytes) {
 
 float pseudoRandom(size_t i) { return static_cast<float>((i * 2654435761u >> 8) % 2001) / 1000.0f - 1.0f; }
 
-// Runs a product with guards around C and strides wider than needed.
-std::vector<float> product(CpuDevice &device, txc_gemm_t p) {
+// Runs a product with guards around C and strides wider than needed. The addend is
+// as C was, in C or elsewhere.
+std::vector<float> product(CpuDevice &device, txc_gemm_t p, bool addendElsewhere = false) {
   float *data = reinterpret_cast<float *>(device.arena());
   size_t aSize = static_cast<size_t>(p.lda * (p.transpose_a ? p.k : p.m));
   size_t bSize = static_cast<size_t>(p.ldb * (p.transpose_b ? p.n : p.k));
   size_t cSize = static_cast<size_t>(p.ldc * p.m);
   for (size_t i = 0; i < aSize + bSize + cSize; ++i)
     data[i] = pseudoRandom(i);
-  p.a = 0, p.b = aSize * 4, p.c = (aSize + bSize) * 4;
+  p.a = 0, p.b = aSize * 4, p.c = p.addend = (aSize + bSize) * 4;
+  if (addendElsewhere) {
+    p.addend = (aSize + bSize + cSize) * 4;
+    std::memcpy(data + aSize + bSize + cSize, data + aSize + bSize, cSize * 4);
+    for (int64_t row = 0; row < p.m; ++row)
+      std::fill_n(data + aSize + bSize + row * p.ldc, p.n, NAN);
+  }
   EXPECT_EQ(device.table().gemm(device.table().self, device.arena(), &p), 0);
   return {data + aSize + bSize, data + aSize + bSize + cSize};
 }
@@ -40,7 +47,9 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
   for (int threads : {1, 2, 3})
     for (uint32_t ta : {0u, 1u})
       for (uint32_t tb : {0u, 1u})
-        for (uint32_t accumulate : {TXC_ACCUMULATE_NEVER, TXC_ACCUMULATE_ALWAYS})
+        for (auto [accumulate, elsewhere] :
+             {std::pair(TXC_ACCUMULATE_NEVER, false), std::pair(TXC_ACCUMULATE_ALWAYS, false),
+              std::pair(TXC_ACCUMULATE_ALWAYS, true)})
           for (auto [m, n, k] :
                std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 7, 3}, {130, 50, 1100}, {47, 200, 64}}) {
             omp_set_num_threads(threads);
@@ -50,7 +59,7 @@ TEST(CpuDevice, ProductsEqualTheDefinition) {
             p.transpose_a = ta, p.transpose_b = tb, p.accumulate = accumulate;
             p.m = m, p.n = n, p.k = k;
             p.lda = (ta ? m : k) + 3, p.ldb = (tb ? k : n) + 1, p.ldc = n + 2;
-            std::vector<float> c = product(*device, p);
+            std::vector<float> c = product(*device, p, elsewhere);
             const float *a = reinterpret_cast<float *>(device->arena());
             size_t aSize = static_cast<size_t>(p.lda * (ta ? k : m)),
                    bSize = static_cast<size_t>(p.ldb * (tb ? n : k));

@@ -83,7 +83,8 @@ static const txc_gemm_t forward_gemm = {.name = "logits",
                                         .ldc = V,
                                         .a = ONEHOT,
                                         .b = W,
-                                        .c = LOGITS},
+                                        .c = LOGITS,
+                                        .addend = LOGITS},
                         weight_gemm = {.name = "logits_vjp",
                                        .batch = 1,
                                        .transpose_a = 1,
@@ -97,6 +98,7 @@ static const txc_gemm_t forward_gemm = {.name = "logits",
                                        .a = ONEHOT,
                                        .b = LOGITS,
                                        .c = G,
+                                       .addend = G,
                                        .hyper = HYPER};
 /* The bias's; the product overwrites the weight's. */
 static const txc_fill_t zero_gradients = {"zero_gradients", G + 4 * V *V, 64, 0, {0}};

@@ -687,7 +687,7 @@ API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, cons
                             LtLayout cLayout, void *d, LtLayout dLayout, const LtAlgorithm *algorithm,
                             void *workspace, size_t workspaceBytes, Stream stream) {
   ENTER("cublasLtMatmul");
-  if (lost || c != d || cLayout != dLayout || (workspaceBytes != 0) != (workspace != nullptr))
+  if (lost || cLayout != dLayout || (workspaceBytes != 0) != (workspace != nullptr))
     return 7;
   const float alphaValue = *static_cast<const float *>(alpha), betaValue = *static_cast<const float *>(beta);
   const LtMatmulDescHandle op = *desc;
@@ -718,7 +718,7 @@ API LtStatus cublasLtMatmul(LtHandle, LtMatmulDesc desc, const void *alpha, cons
                     a, la.type, batch * la.stride + (op.transA ? x + i * la.leading : i + x * la.leading))) *
                 load(b, lb.type, batch * lb.stride + (op.transB ? j + x * lb.leading : x + j * lb.leading));
           const int64_t at = batch * lc.stride + i + j * lc.leading;
-          double before = betaValue == 0 ? 0 : betaValue * load(d, lc.type, at);
+          double before = betaValue == 0 ? 0 : betaValue * load(c, lc.type, at);
           if (forgets && i == m - 1 && j == n - 1)
             continue;
           if (wavers && i == m - 1 && j == n - 1)

@@ -7,6 +7,7 @@
  *   product0   XC = XA XB^T, f32, with a workspace
  *   product1   XC += XA^T XB, bf16 to f32
  *   product2   two products XC = XA XB, bf16
+ *   product3   XC = XA XB^T + the beginning of XA, bf16
  *   copy       ONEHOT = W through a tensor map of 16 x 16
  *   broken     a kernel that writes where it must not
  */
@@ -91,17 +92,20 @@ static const txc_kernel_t kernels[] = {
 static const txc_gemm_t product0 = {"product0", TXC_DTYPE_F32, TXC_DTYPE_F32, 0, 1, 0, 1, XM, XN, XK, XK, XK, XN,
                                     0, 0, 0, XA, XB, XC, XWORK, XWORK_BYTES},
                         product1 = {"product1", TXC_DTYPE_BF16, TXC_DTYPE_F32, 1, 0, 1, 1, XM, XN, XK, XM, XN, XN,
-                                    0, 0, 0, XA, XB, XC, XWORK, XWORK_BYTES},
+                                    0, 0, 0, XA, XB, XC, XWORK, XWORK_BYTES, 0, 0, 0, XC},
                         product2 = {"product2", TXC_DTYPE_BF16, TXC_DTYPE_BF16, 0, 0, 0, 2, XM, XN, XK, XK, XN, XN,
-                                    XM *XK, XK *XN, XM *XN, XA, XB, XC, 0, 0};
+                                    XM *XK, XK *XN, XM *XN, XA, XB, XC, 0, 0},
+                        product3 = {"product3", TXC_DTYPE_BF16, TXC_DTYPE_BF16, 0, 1, 1, 1, XM, XN, XK, XK, XK, XN,
+                                    0, 0, 0, XA, XB, XC, 0, 0, 0, 0, 0, XA};
 static const uint64_t copy_args[] = {W, ONEHOT}, broken_args[] = {W};
 static const txc_launch_t copy_launch = {"lm_head.copy", 0, 7, 2, copy_args, 1},
                           broken_launch = {"lm_head.broken", 0, 8, 1, broken_args, 1};
 static int32_t run_product0(const txc_device_t *d, char *arena) { return d->gemm(d->self, arena, &product0); }
 static int32_t run_product1(const txc_device_t *d, char *arena) { return d->gemm(d->self, arena, &product1); }
 static int32_t run_product2(const txc_device_t *d, char *arena) { return d->gemm(d->self, arena, &product2); }
+static int32_t run_product3(const txc_device_t *d, char *arena) { return d->gemm(d->self, arena, &product3); }
 static int32_t run_copy(const txc_device_t *d, char *arena) { return d->launch(d->self, arena, &copy_launch); }
 static int32_t run_broken(const txc_device_t *d, char *arena) { return d->launch(d->self, arena, &broken_launch); }
 #define GPU_ENTRIES                                                                                          \
   , {"product0", run_product0, 1, 0}, {"product1", run_product1, 1, 0}, {"product2", run_product2, 1, 0},    \
-      {"copy", run_copy, 1, 0}, {"broken", run_broken, 1, 0}
+      {"product3", run_product3, 1, 0}, {"copy", run_copy, 1, 0}, {"broken", run_broken, 1, 0}

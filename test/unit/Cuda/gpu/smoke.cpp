@@ -67,7 +67,7 @@ template <typename T> static void put(Device &device, uint64_t offset, size_t co
 // replayed, and compares with loops.
 template <typename In, typename Out>
 static void product(Device &device, const StepFile &step, const char *entry, bool ta, bool tb, bool accumulate,
-                    int batches, double tolerance) {
+                    int batches, double tolerance, bool addend = false) {
   Status status;
   double worst = 0;
   for (int repeat = 0; repeat < 4 && status.ok(); ++repeat) {
@@ -82,7 +82,7 @@ static void product(Device &device, const StepFile &step, const char *entry, boo
       for (int i = 0; i < XM; ++i)
         for (int j = 0; j < XN; ++j) {
           const size_t at = static_cast<size_t>((batch * XM + i) * XN + j);
-          double sum = accumulate ? valueAt(2000 + at) : 0;
+          double sum = accumulate ? valueAt(2000 + at) : addend ? valueAt(static_cast<size_t>(repeat) + at) : 0;
           for (int k = 0; k < XK; ++k)
             sum += static_cast<double>(valueAt(static_cast<size_t>(repeat + batch * XM * XK + (ta ? k * XM + i : i * XK + k)))) *
                    valueAt(1000 + static_cast<size_t>(batch * XK * XN + (tb ? j * XK + k : k * XN + j)));
@@ -145,6 +145,7 @@ int main(int argc, char **argv) {
     product<float, float>(*device, *step, "product0", false, true, false, 1, 1e-6);
     product<uint16_t, float>(*device, *step, "product1", true, false, true, 1, 1e-6);
     product<uint16_t, uint16_t>(*device, *step, "product2", false, false, false, 2, 4e-3);
+    product<uint16_t, uint16_t>(*device, *step, "product3", false, true, false, 1, 4e-3, /*addend=*/true);
 
     Status status;
     bool same = true;
