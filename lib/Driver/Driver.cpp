@@ -213,10 +213,12 @@ SmallVector<std::string> configFolders() {
   return folders;
 }
 
-// The file of a spec. A word that is no file and has neither folder nor suffix is
-// the name of a config.
+// The file of a spec. A word that is no file and has neither folder nor a suffix of
+// ours is the name of a config: so is llama_1.4b.
 FailureOr<std::string> findSpec(StringRef input) {
-  if (llvm::sys::fs::exists(input) || input.contains('/') || input.contains('.'))
+  static constexpr StringRef suffixes[] = {".yaml", ".yml", ".json", ".mlir", ".so"};
+  if (llvm::sys::fs::exists(input) || input.contains('/') ||
+      llvm::is_contained(suffixes, llvm::sys::path::extension(input)))
     return input.str();
   std::vector<std::string> names;
   for (const std::string &folder : configFolders()) {
@@ -271,6 +273,7 @@ pipeline::Options getOptions(const Session &session) {
   pipeline::Options options;
   options.target = session.target.isa().str();
   options.fuse.rotateInAttention = session.target.isGpu() && session.target.gpu->hasWgmma;
+  options.fuse.sumInProducts = session.target.isGpu();
   auto text = (*session.module)->getAttrOfType<StringAttr>(import::configAttrName);
   llvm::Expected<llvm::json::Value> config = llvm::json::parse(text ? text.getValue() : "{}");
   if (!config) {
