@@ -282,23 +282,36 @@ protected:
   Value scale;
 };
 
+/// A block with a resident tile of queries of one head, past which keys and values stream.
+class QueryTile : protected TileKernel {
+protected:
+  QueryTile(GpuBuilder &b, const Attention &a, int64_t residentTiles) : TileKernel(b, a, residentTiles) {
+    Schedule schedule{a.batch * a.heads, tiles(a), headsTogether(a, a.batch * a.heads, a.group())};
+    Schedule::Place place = schedule.decode(h, h.blockX());
+    tile = h.constant(tiles(a) - 1) - place.tile; // longest first
+    batchHead = place.head;
+    batch = batchHead / a.heads, head = batchHead % a.heads;
+    Int kvHead = head / a.group();
+    firstQuery = tile * residentRows;
+    keys = keyRows(a.qkv, batch, kvHead), values = valueRows(a.qkv, batch, kvHead);
+  }
+  void loadKeys(Int t, Int buffer) {
+    startCopy(buffer, keys, t * at.rows, at.rows);
+    startCopy(buffer + at.tile(), values, t * at.rows, at.rows);
+  }
+
+  Int tile, batch, head, batchHead, firstQuery;
+  Rows keys, values;
+};
+
 //===-- Forward ------------------------------------------------------------===//
 
-class Forward : TileKernel {
+class Forward : QueryTile {
 public:
-  Forward(GpuBuilder &b, const Attention &a) : TileKernel(b, a, 1) {}
+  Forward(GpuBuilder &b, const Attention &a) : QueryTile(b, a, 1) {}
 
   void emit() {
-    Schedule schedule{a.batch * a.heads, tiles(a), headsTogether(a, a.batch * a.heads, a.group())};
-    auto [number, batchHead] = schedule.decode(h, h.blockX());
-    Int tile = h.constant(tiles(a) - 1) - number; // longest first
-    Int batch = batchHead / a.heads, head = batchHead % a.heads, kvHead = head / a.group();
-    Int firstQuery = tile * residentRows;
-    Rows keys = keyRows(a.qkv, batch, kvHead), values = valueRows(a.qkv, batch, kvHead);
-    auto load = [&](Int t, Int buffer) {
-      startCopy(buffer, keys, t * at.rows, at.rows);
-      startCopy(buffer + at.tile(), values, t * at.rows, at.rows);
-    };
+    auto load = [&](Int t, Int buffer) { loadKeys(t, buffer); };
     startCopy(memory, queryRows(a.qkv, batch, head), firstQuery, residentRows);
     startStream(h.constant(0), load);
     h.waitCopies(0);
@@ -327,7 +340,7 @@ public:
 
     auto [factor, logSum] = end.softmax.finish(h, scale, mask ? mask.scale() : 1);
     if (a.writesLse)
-      b.ifThen(column.eq(0), [&, &logSum = logSum, &batchHead = batchHead] {
+      b.ifThen(column.eq(0), [&, &logSum = logSum] {
         for (int64_t half = 0; half < 2; ++half) {
           Int query = firstQuery + row + 8 * half;
           b.ifThen(query.slt(a.length), [&] {
@@ -384,21 +397,12 @@ struct Sums {
   }
 };
 
-class QueryGrads : TileKernel {
+class QueryGrads : QueryTile {
 public:
-  QueryGrads(GpuBuilder &b, const Attention &a) : TileKernel(b, a, 2) {}
+  QueryGrads(GpuBuilder &b, const Attention &a) : QueryTile(b, a, 2) {}
 
   void emit() {
-    Schedule schedule{a.batch * a.heads, tiles(a), headsTogether(a, a.batch * a.heads, a.group())};
-    auto [number, batchHead] = schedule.decode(h, h.blockX());
-    Int tile = h.constant(tiles(a) - 1) - number; // longest first
-    Int batch = batchHead / a.heads, head = batchHead % a.heads, kvHead = head / a.group();
-    Int firstQuery = tile * residentRows;
-    Rows keys = keyRows(a.qkv, batch, kvHead), values = valueRows(a.qkv, batch, kvHead);
-    auto load = [&](Int t, Int buffer) {
-      startCopy(buffer, keys, t * at.rows, at.rows);
-      startCopy(buffer + at.tile(), values, t * at.rows, at.rows);
-    };
+    auto load = [&](Int t, Int buffer) { loadKeys(t, buffer); };
     startCopy(tileAt(0), queryRows(a.qkv, batch, head), firstQuery, residentRows);
     startCopy(tileAt(1), rowsOf(a.grad, a.heads, batch, head), firstQuery, residentRows);
     startStream(h.constant(0), load);
