@@ -56,7 +56,7 @@ void printModule(ModuleOp module, raw_ostream &os) {
 // or a pipe is written to directly: it cannot be replaced.
 LogicalResult write(StringRef path, llvm::function_ref<void(raw_ostream &)> print) {
   auto fail = [&](std::error_code code) {
-    error() << (path == "-" ? "standard output" : path) << ": " << code.message() << '\n';
+    error() << "cannot write " << (path == "-" ? "standard output" : path) << ": " << code.message() << '\n';
     return failure();
   };
   // Ends a stream; a full disk shows here.
@@ -302,7 +302,7 @@ pipeline::Options getOptions(const Session &session) {
 LogicalResult runStages(const CommandLine &line, Session &session, Stage last) {
   if (!line.dumpStages.empty()) {
     if (std::error_code code = llvm::sys::fs::create_directories(line.dumpStages)) {
-      error() << line.dumpStages << ": " << code.message() << '\n';
+      error() << "cannot make the folder " << line.dumpStages << ": " << code.message() << '\n';
       return failure();
     }
   }
