@@ -28,7 +28,7 @@ static std::vector<std::string> libraryPaths() {
   patterns.push_back("/usr/local/cuda/lib64/libnccl.so.2");
   if (std::string folder = variable("CONDA_PREFIX"); !folder.empty())
     patterns.push_back(folder + "/lib/libnccl.so.2");
-  for (std::string root : {variable("VIRTUAL_ENV"), variable("HOME") + "/.local", std::string("/usr/local")})
+  for (const std::string &root : {variable("VIRTUAL_ENV"), variable("HOME") + "/.local", std::string("/usr/local")})
     if (!root.empty())
       for (const char *folder : {"site-packages", "dist-packages"})
         patterns.push_back(root + "/lib/python3*/" + folder + "/nvidia/nccl/lib/libnccl.so.2");

@@ -50,7 +50,7 @@ static std::vector<std::string> libraryPaths(int driverVersion) {
   // Where pip and conda put NVIDIA's packages.
   if (std::string folder = variable("CONDA_PREFIX"); !folder.empty())
     folders.push_back(folder + "/lib");
-  for (std::string root :
+  for (const std::string &root :
        {variable("VIRTUAL_ENV"), variable("HOME").empty() ? "" : variable("HOME") + "/.local"})
     if (!root.empty())
       for (const char *package : {"cu13", "cublas"})

@@ -4,6 +4,7 @@
 #include "support/text.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace txc {
 
@@ -49,7 +50,7 @@ std::string Progress::text(double secondsElapsed) const {
 std::string durationText(double seconds) {
   if (!(seconds >= 0) || seconds > 1e12)
     return "?";
-  const auto whole = static_cast<long long>(seconds + 0.5);
+  const long long whole = std::llround(seconds);
   const long long days = whole / 86400, hours = whole / 3600 % 24, minutes = whole / 60 % 60;
   return (days ? format("%lldd %02lld", days, hours) : format("%lld", hours)) +
          format(":%02lld:%02lld", minutes, whole % 60);
