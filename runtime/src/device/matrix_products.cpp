@@ -15,10 +15,19 @@
 
 namespace txc {
 
-// Rows or columns of C go to threads in multiples of the library's tile.
-static constexpr int64_t kTile = 48;
 // Products with A transposed (weight gradients) go faster in pieces of K.
 static constexpr int64_t kTransposedDepth = 512;
+
+namespace {
+// How C is cut. Its rows or columns go to threads in multiples of `tile`. The result must not
+// depend on how many threads there are: the library's kernels with AVX-512 give an element
+// the same bits in whatever part of C they compute it, so a thread's part is one call. Those
+// without do not: there, every tile is a call of its own.
+struct Cut {
+  bool callsPerTile = !__builtin_cpu_supports("avx512f");
+  int64_t tile = callsPerTile ? 96 : 48;
+};
+} // namespace
 
 Result<MatrixProducts> MatrixProducts::load() {
   MatrixProducts products;
@@ -52,22 +61,17 @@ Result<MatrixProducts> MatrixProducts::load() {
 
 int MatrixProducts::multiply(const txc_gemm_t &p, float beta, const float *a, const float *b,
                              float *c) const {
+  static const Cut cut;
   const bool byRows = p.m >= p.n;
-  const int64_t extent = byRows ? p.m : p.n, tiles = (extent + kTile - 1) / kTile;
+  const int64_t extent = byRows ? p.m : p.n, tiles = (extent + cut.tile - 1) / cut.tile;
   const int64_t depth = p.transpose_a ? kTransposedDepth : p.k;
   std::atomic<int> failure{0};
-#pragma omp parallel
-  {
-    // The library sees that it is called from a parallel region and uses the
-    // calling thread only, so nothing is oversubscribed.
-    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-    const int64_t begin = std::min(extent, tiles * thread / threads * kTile);
-    const int64_t end = std::min(extent, tiles * (thread + 1) / threads * kTile);
+  auto multiplyPart = [&](int64_t begin, int64_t end) {
     const int64_t m = byRows ? end - begin : p.m, n = byRows ? p.n : end - begin;
     const float *aPart = a + (byRows ? begin * (p.transpose_a ? 1 : p.lda) : 0);
     const float *bPart = b + (byRows ? 0 : begin * (p.transpose_b ? p.ldb : 1));
     float *cPart = c + (byRows ? begin * p.ldc : begin);
-    for (int64_t k = 0; begin < end && k < p.k; k += depth) {
+    for (int64_t k = 0; k < p.k; k += depth) {
       int status =
           sgemm_(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', m, n, std::min(depth, p.k - k), 1.0f,
                  aPart + k * (p.transpose_a ? p.lda : 1), p.lda, bPart + k * (p.transpose_b ? 1 : p.ldb),
@@ -75,6 +79,17 @@ int MatrixProducts::multiply(const txc_gemm_t &p, float beta, const float *a, co
       if (status != 0)
         failure = status;
     }
+  };
+#pragma omp parallel
+  {
+    // The library sees that it is called from a parallel region and uses the
+    // calling thread only, so nothing is oversubscribed.
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t begin = std::min(extent, tiles * thread / threads * cut.tile);
+    const int64_t end = std::min(extent, tiles * (thread + 1) / threads * cut.tile);
+    const int64_t part = cut.callsPerTile ? cut.tile : end - begin;
+    for (int64_t at = begin; at < end; at += part)
+      multiplyPart(at, std::min(end, at + part));
   }
   return failure;
 }
