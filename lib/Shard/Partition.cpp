@@ -8,7 +8,10 @@
 //
 // 1. Parameters become buckets, in the order in which the backward pass completes
 //    their gradients: a block, or what lies before or after the blocks, then the
-//    next, until a bucket has `bucket_mb`.
+//    next, until a bucket has `bucket_mb`. In the last block, behind whose gradients
+//    there is little left to compute, weight by weight, until it has a quarter; and
+//    products for its weights' gradients come at the very end, so that what was before
+//    them (the embedding's) is exchanged beside them.
 // 2. What ranks share (`zero`): with 1 or more, parameters of two or more
 //    dimensions get `shards`. Gains and biases are a rounding error in memory;
 //    every rank updates them alike.
@@ -43,6 +46,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -78,6 +82,7 @@ public:
   }
 
   LogicalResult run() {
+    deferLastWeights();
     formBuckets();
     if (zero > 0 && (failed(findReadTypes()) || failed(share())))
       return failure();
@@ -121,29 +126,74 @@ private:
   }
   Location named(const Twine &name) { return NameLoc::get(builder.getStringAttr(name)); }
 
-  void formBuckets() {
-    // The last accumulation of each parameter, in order.
+  /// Parameters by their last accumulation in @micro.
+  SmallVector<StringAttr> orderOfGradients() {
     SmallVector<StringAttr> order;
     for (Operation &op : llvm::reverse(find("micro").getBody().front()))
       if (auto accumulate = dyn_cast<tx::AccumulateOp>(op))
         if (StringAttr name = accumulate.getParamAttr().getAttr(); !llvm::is_contained(order, name))
           order.push_back(name);
-    int64_t bytes = 0;
+    std::reverse(order.begin(), order.end());
+    return order;
+  }
+
+  /// "blocks.0", or "" if there are no blocks.
+  StringRef lastBlockOf(ArrayRef<StringAttr> order) {
+    for (StringAttr name : llvm::reverse(order))
+      if (StringRef block = blockOf(name); !block.empty())
+        return block;
+    return "";
+  }
+
+  /// Computes the gradients of the last block's weights, which nothing else needs, after
+  /// those of what comes before it (the embedding), which have still to be exchanged;
+  /// the smallest last.
+  void deferLastWeights() {
+    SmallVector<StringAttr> order = orderOfGradients();
+    StringRef last = lastBlockOf(order);
+    SmallVector<std::pair<tx::AccumulateOp, tx::LinearWeightVjpOp>> deferred;
+    Block &body = find("micro").getBody().front();
+    if (!last.empty() && blockOf(order.back()) != last)
+      for (auto accumulate : body.getOps<tx::AccumulateOp>())
+        if (blockOf(accumulate.getParam()) == last)
+          if (auto product = accumulate.getValue().getDefiningOp<tx::LinearWeightVjpOp>();
+              product && product->hasOneUse())
+            deferred.push_back({accumulate, product});
+    llvm::stable_sort(deferred, [&](auto a, auto b) {
+      return bytesOf(params[a.first.getParamAttr().getAttr()]) >
+             bytesOf(params[b.first.getParamAttr().getAttr()]);
+    });
+    for (auto [accumulate, product] : deferred) {
+      product->moveBefore(body.getTerminator());
+      accumulate->moveBefore(body.getTerminator());
+    }
+  }
+
+  void formBuckets() {
+    SmallVector<StringAttr> order = orderOfGradients();
+    // Little is left to compute while the last block's gradients are exchanged, so they
+    // are exchanged in smaller parts, as they come.
+    StringRef lastBlock = lastBlockOf(order);
+    int64_t bytes = 0, enough = bucketBytes;
     StringRef group, first;
-    for (StringAttr name : llvm::reverse(order)) {
-      StringRef block = blockOf(name.getValue());
-      if (buckets.empty() || block != group) {
-        StringRef label = block.empty() ? name.getValue().split('.').first : block;
-        if (buckets.empty() || bytes >= bucketBytes) {
-          first = label;
-          buckets.push_back({label.str(), {}});
-          bytes = 0;
-        } else {
-          buckets.back().name = (first + ".." + label).str();
-        }
-        group = block;
-      }
+    llvm::StringSet<> named;
+    for (StringAttr name : order) {
       tx::ParamOp param = params[name];
+      StringRef block = blockOf(name);
+      bool isNew = buckets.empty() || block != group, isLast = !block.empty() && block == lastBlock;
+      if (isLast)
+        enough = bucketBytes / 4;
+      StringRef label = block.empty() ? name.getValue().split('.').first : block;
+      if (!named.insert(label).second && isLast)
+        label = name.getValue().rsplit('.').first;
+      if (buckets.empty() || ((isNew || (isLast && enough > 0)) && bytes >= enough)) {
+        first = label;
+        buckets.push_back({label.str(), {}});
+        bytes = 0;
+      } else if (isNew) {
+        buckets.back().name = (first + ".." + label).str();
+      }
+      group = block;
       buckets.back().params.push_back(param);
       bytes += bytesOf(param);
     }

@@ -42,11 +42,11 @@ tx.param @"blocks.0.gain" : tensor<4xf32> init = ones(0.0) site = 2
 // the forward pass reads first.
 // CHECK-LABEL: func.func @init
 // CHECK: tx.init @blocks.0.gain
-// ZERO1: %[[B:.*]] = tx.read @blocks.0.w value : tensor<64xf32>
 // ZERO1: %[[E:.*]] = tx.read @wte.weight value : tensor<64xf32>
-// ZERO1: %[[W:.*]]:2 = tx.all_gather "weights/blocks.0..wte"(%[[B]], %[[E]]) over 2 : (tensor<64xf32>, tensor<64xf32>) -> (tensor<4x4xf32>, tensor<8x4xf32>)
-// ZERO1: tx.assign @blocks.0.w compute, %[[W]]#0 : tensor<4x4xf32>
-// ZERO1: tx.assign @wte.weight compute, %[[W]]#1 : tensor<8x4xf32>
+// ZERO1: %[[B:.*]] = tx.read @blocks.0.w value : tensor<64xf32>
+// ZERO1: %[[W:.*]]:2 = tx.all_gather "weights/{{.*}}"(%[[E]], %[[B]]) over 2 : (tensor<64xf32>, tensor<64xf32>) -> (tensor<8x4xf32>, tensor<4x4xf32>)
+// ZERO1: tx.assign @wte.weight compute, %[[W]]#0 : tensor<8x4xf32>
+// ZERO1: tx.assign @blocks.0.w compute, %[[W]]#1 : tensor<4x4xf32>
 // ZERO3-NOT: tx.all_gather
 // CHECK: return
 func.func @init(%hyper: !tx.hyper) {
@@ -96,10 +96,7 @@ func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !t
   // ZERO3-NOT: tx.all_gather
   // ZERO3: tx.linear_input_vjp %{{.*}}, %[[TABLE]]
   %dy = tx.linear_input_vjp %dlogits, %w : tensor<2x3x8xf32>, tensor<8x4xf32> -> tensor<2x3x4xf32>
-  // ZERO3: tx.assign @blocks.0.w grad
-  // ZERO3-NEXT: %[[G:.*]] = tx.read @blocks.0.w grad : tensor<4x4xf32>
-  // ZERO3-NEXT: %[[R:.*]] = tx.reduce_scatter "gradients/blocks.0"(%[[G]]) over 2 : (tensor<4x4xf32>) -> tensor<64xf32>
-  // ZERO3-NEXT: tx.accumulate_shards [@blocks.0.w], (%[[R]]) : tensor<64xf32>
+  // The last block's weights have their turn at the end.
   %db = tx.linear_weight_vjp %dy, %n : tensor<2x3x4xf32>, tensor<2x3x4xf32> -> tensor<4x4xf32>
   tx.accumulate @"blocks.0.w", %db : tensor<4x4xf32>
   // ZERO3: tx.all_gather "weights/blocks.0"
@@ -109,12 +106,20 @@ func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !t
   // CHECK: tx.accumulate @blocks.0.gain
   tx.accumulate @"blocks.0.gain", %dgain : tensor<4xf32>
   // ZERO2: tx.accumulate @wte.weight
-  // ZERO2-NEXT: %[[G0:.*]] = tx.read @blocks.0.w grad
-  // ZERO2-NEXT: %[[G1:.*]] = tx.read @wte.weight grad
-  // ZERO2-NEXT: tx.reduce_scatter "gradients/blocks.0..wte"(%[[G0]], %[[G1]]) over 2
-  // ZERO2-NEXT: tx.accumulate_shards [@blocks.0.w, @wte.weight]
+  // ZERO2-NEXT: tx.linear_weight_vjp
+  // ZERO2-NEXT: tx.assign @blocks.0.w grad
+  // ZERO2-NEXT: %[[G0:.*]] = tx.read @wte.weight grad
+  // ZERO2-NEXT: %[[G1:.*]] = tx.read @blocks.0.w grad
+  // ZERO2-NEXT: tx.reduce_scatter "gradients/{{.*}}"(%[[G0]], %[[G1]]) over 2
+  // ZERO2-NEXT: tx.accumulate_shards [@wte.weight, @blocks.0.w]
   %de = tx.embedding_vjp %tokens, %dx : tensor<2x3xi32>, tensor<2x3x4xf32> -> tensor<8x4xf32>
   tx.accumulate @"wte.weight", %de : tensor<8x4xf32>
+  // ZERO3: tx.reduce_scatter "gradients/wte"
+  // ZERO3: tx.linear_weight_vjp
+  // ZERO3-NEXT: tx.assign @blocks.0.w grad
+  // ZERO3-NEXT: %[[G:.*]] = tx.read @blocks.0.w grad : tensor<4x4xf32>
+  // ZERO3-NEXT: %[[R:.*]] = tx.reduce_scatter "gradients/blocks.0"(%[[G]]) over 2 : (tensor<4x4xf32>) -> tensor<64xf32>
+  // ZERO3-NEXT: tx.accumulate_shards [@blocks.0.w], (%[[R]]) : tensor<64xf32>
   // The mean over ranks, and the sum of targets.
   // CHECK: %[[N:.*]] = arith.constant dense<2.000000e+00> : tensor<f32>
   // CHECK-NEXT: %[[SHARE:.*]] = tx.mean_loss %{{.*}}, %[[N]]
@@ -125,21 +130,26 @@ func.func @micro(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !t
 
 // The last micro batch of an iteration.
 // ZERO0-LABEL: func.func @micro_last(
-// The block's gradients are on their way before that of the table is complete.
+// The gain's gradient is on its way before that of the table is complete, and that before
+// the last block's weights have theirs.
 // ZERO0: tx.accumulate @blocks.0.gain
-// ZERO0-NEXT: %[[G0:.*]] = tx.read @blocks.0.w grad : tensor<4x4xf32>
-// ZERO0-NEXT: %[[G1:.*]] = tx.read @blocks.0.gain grad : tensor<4xf32>
-// ZERO0-NEXT: %[[R:.*]]:2 = tx.all_reduce sum "gradients/blocks.0"(%[[G0]], %[[G1]])
-// ZERO0-NEXT: tx.assign @blocks.0.w grad, %[[R]]#0
-// ZERO0-NEXT: tx.assign @blocks.0.gain grad, %[[R]]#1
+// ZERO0-NEXT: %[[G0:.*]] = tx.read @blocks.0.gain grad : tensor<4xf32>
+// ZERO0-NEXT: %[[R0:.*]] = tx.all_reduce sum "gradients/blocks.0"(%[[G0]])
+// ZERO0-NEXT: tx.assign @blocks.0.gain grad, %[[R0]]
 // ZERO0-NEXT: tx.embedding_vjp
 // ZERO0: tx.all_reduce sum "gradients/wte"
+// ZERO0-NEXT: tx.assign @wte.weight grad
+// ZERO0-NEXT: tx.linear_weight_vjp
+// ZERO0-NEXT: tx.accumulate @blocks.0.w
+// ZERO0-NEXT: %[[G1:.*]] = tx.read @blocks.0.w grad : tensor<4x4xf32>
+// ZERO0-NEXT: %[[R1:.*]] = tx.all_reduce sum "gradients/blocks.0"(%[[G1]])
+// ZERO0-NEXT: tx.assign @blocks.0.w grad, %[[R1]]
 // ZERO0: tx.all_reduce sum "loss"
 // ZERO1-LABEL: func.func @micro_last(
 // ZERO1: tx.accumulate @wte.weight
-// ZERO1: %[[R:.*]]:2 = tx.reduce_scatter "gradients/blocks.0..wte"
-// ZERO1-NEXT: tx.assign @blocks.0.w grad_shard, %[[R]]#0 : tensor<64xf32>
-// ZERO1-NEXT: tx.assign @wte.weight grad_shard, %[[R]]#1 : tensor<64xf32>
+// ZERO1: %[[R:.*]]:2 = tx.reduce_scatter "gradients/
+// ZERO1-NEXT: tx.assign @wte.weight grad_shard, %[[R]]#0 : tensor<64xf32>
+// ZERO1-NEXT: tx.assign @blocks.0.w grad_shard, %[[R]]#1 : tensor<64xf32>
 // ZERO2-NOT: @micro_last
 // ZERO3-NOT: @micro_last
 
