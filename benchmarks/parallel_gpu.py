@@ -10,15 +10,20 @@ with 8; bf16; ZeRO 0, 1 and 3. For each, at the same global batch:
 
   losses     of N GPUs against one GPU with N micro batches per step; a second run on N
              GPUs, which must have the same bits
-  tokens/s   per GPU with one micro batch per step, against one GPU alone; so for PyTorch
+  tokens/s   per GPU with one micro batch per step, against "apart": N processes that know
+             nothing of each other, each on a GPU of its own, all at once, the mean of their
+             medians. GPUs of one model differ by a percent, and N that work together are as
+             fast as the slowest, so that one's share is given too. So for PyTorch
              (torch_gpu_peer.py) as DDP against zero 0 and FSDP2 against zero 3
   memory     in use against the plan, and against PyTorch's peak
 
-Each round runs every process once, so that what changes falls on all. Ends with 1 if
-losses differ by more than --tolerance, a repeated run differs at all, or a run failed.
-Writes OUT/parallel_gpu.json with every time and loss.
+Each round runs every process once, so that what changes falls on all; PyTorch's, which
+compile for a minute, only in the first --peer-rounds. Ends with 1 if losses differ by more
+than --tolerance, a repeated run differs at all, more than 1.01 times the planned memory is in
+use, or a run failed. Writes OUT/parallel_gpu.json with every time and loss as it goes.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -56,27 +61,34 @@ def pack(args):
     (folder / "pack.json").write_text(json.dumps({"models": args.models.split(","), "ranks": args.ranks}))
 
 
-def ours(folder, step, ranks, micro, iterations, cache, *more):
+def ours(folder, step, ranks, micro, iterations, cache, *more, device=0):
     """Every record of the log of a run."""
     with tempfile.TemporaryDirectory() as out:
         command = [folder / "txrun", folder / f"{step}.so", f"--dataset={folder / 'data'}", f"--out_dir={out}",
                    f"--gradient_accumulation_steps={ranks * micro}", f"--max_iters={iterations}", "--eval_interval=0",
                    "--log_interval=1", "--gradient_log_interval=1", "--keep_checkpoints=0", "--quiet", *more]
-        if ranks > 1:
-            command += [f"--nproc={ranks}", "--comm_timeout=60"]
+        command += [f"--nproc={ranks}", "--comm_timeout=60"] if ranks > 1 else [f"--device={device}"]
         call(command, env={**os.environ, "XDG_CACHE_HOME": cache}, timeout=300)
         log = next(pathlib.Path(out).glob("*.jsonl"))
         return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def peer(config, ranks, share, steps, work):
-    """Milliseconds and peak of PyTorch."""
-    path = pathlib.Path(work) / "peer.json"
+def at_once(count, work):
+    """work(0), work(1), ... on threads; what they return."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, range(count)))
+
+
+def peer(config, ranks, share, steps, work, device=None):
+    """Milliseconds and peak of PyTorch, of `ranks` or alone on a device."""
+    path = pathlib.Path(work) / f"peer{device}.json"
     path.write_text(json.dumps(config))
-    launcher = [sys.executable]
-    if ranks > 1:
+    launcher, environment = [sys.executable], dict(os.environ)
+    if device is None:
         launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    text = call([*launcher, HERE / "torch_gpu_peer.py", path, f"--share={share}", f"--steps={steps + 1}"], timeout=300)
+    else:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device)
+    text = call([*launcher, HERE / "torch_gpu_peer.py", path, f"--share={share}", f"--steps={steps + 1}"], timeout=300, env=environment)
     answer = [json.loads(line) for line in text.splitlines() if line.startswith("{")][-1]
     return answer["ms"][1:], answer["peak_bytes"]
 
@@ -85,16 +97,18 @@ def iterations(records):
     return [record for record in records if record["event"] == "iteration"]
 
 
-def run_model(name, ranks, args, folder, cache, work):
-    result, failed = {"losses": {}, "ms": {}, "gib": {}, "plan_gib": {}, "torch_ms": {}, "torch_gib": {}}, []
-    tokens = None
+def run_model(name, ranks, args, folder, cache, work, result, save):
+    """Fills `result`, which `save` writes down as it grows; what failed."""
+    failed = []
+    result.update({"losses": {}, "ms": {}, "gib": {}, "plan_gib": {}, "torch_ms": {}, "torch_gib": {}})
 
     def losses(step, count, micro):
         found = iterations(ours(folder, step, count, micro, args.loss_steps, cache, "--learning_rate=1e-4", "--warmup_iters=0"))
         return [record["loss"] for record in found]
 
-    result["losses"]["1"] = expected = losses(f"{name}-1", 1, ranks)
-    for level in LEVELS:
+    if args.loss_steps:
+        result["losses"]["1"] = expected = losses(f"{name}-1", 1, ranks)
+    for level in LEVELS if args.loss_steps else ():
         key = f"zero{level}"
         result["losses"][key] = got = losses(f"{name}-{key}", ranks, 1)
         again = losses(f"{name}-{key}", ranks, 1)
@@ -104,45 +118,73 @@ def run_model(name, ranks, args, folder, cache, work):
         if worst > args.tolerance or again != got:
             failed.append(f"{name} {key}: losses")
 
-    shares = {"1": (1, "none")} | {f"zero{level}": (ranks, share) for level, share in SHARES.items()}
+    # Chooses algorithms of products, which are kept, on one GPU for all.
+    if args.rounds:
+        ours(folder, f"{name}-1", 1, 1, 1, cache, "--tune")
     for number in range(args.rounds):
-        for key in ["1", *(f"zero{level}" for level in LEVELS)]:
-            count = 1 if key == "1" else ranks
-            records = ours(folder, f"{name}-{key}", count, 1, WARM_UP + args.steps, cache, "--tune")
-            start = next(record for record in records if record["event"] == "start")
-            found = iterations(records)
-            result["ms"].setdefault(key, []).extend([record["time_ms"] for record in found][WARM_UP:])
-            result["gib"][key] = found[-1]["memory"]["peak_gb"] * 1e9 / GIB
+        for key in ["apart", *(f"zero{level}" for level in LEVELS)]:
+            steps = WARM_UP + args.steps
+            if key == "apart":
+                runs = at_once(ranks, lambda device: ours(folder, f"{name}-1", 1, 1, steps, cache, "--tune", device=device))
+            else:
+                runs = [ours(folder, f"{name}-{key}", ranks, 1, steps, cache, "--tune")]
+            start = next(record for record in runs[0] if record["event"] == "start")
+            times = result["ms"].setdefault(key, [[] for _ in runs])
+            for known, records in zip(times, runs):
+                known.extend([record["time_ms"] for record in iterations(records)][WARM_UP:])
+            result["gib"][key] = iterations(runs[0])[-1]["memory"]["peak_gb"] * 1e9 / GIB
             result["plan_gib"][key] = start["startup_info"]["model"]["arena_bytes"] / GIB
-            if key == "1":
-                tokens = start["startup_info"]["optimizer"]["tokens_per_iteration"]
-            if key in shares and not args.no_peer:
-                try:
-                    ms, peak = peer(start["config"], *shares[key], args.steps, work)
-                    result["torch_ms"].setdefault(key, []).extend(ms)
+            if key == "apart":
+                result["tokens_per_gpu_and_step"] = start["startup_info"]["optimizer"]["tokens_per_iteration"]
+            else:
+                result["communication"] = start["startup_info"]["hardware"]["communication"]
+            print(f"{name} {key} round {number + 1}: {', '.join(f'{statistics.median(of):.2f}' for of in times)} ms, "
+                  f"{result['gib'][key]:.2f} GiB of {result['plan_gib'][key]:.2f} planned", flush=True)
+            if result["gib"][key] > 1.01 * result["plan_gib"][key] and f"{name} {key}: memory" not in failed:
+                failed.append(f"{name} {key}: memory")
+            save()
+            if args.no_peer or number >= args.peer_rounds or key not in ("apart", *(f"zero{level}" for level in SHARES)):
+                continue
+            try:
+                if key == "apart":
+                    peers = at_once(ranks, lambda device: peer(start["config"], 1, "none", args.steps, work, device))
+                else:
+                    peers = [peer(start["config"], ranks, SHARES[int(key[-1])], args.steps, work)]
+                times = result["torch_ms"].setdefault(key, [[] for _ in peers])
+                for known, (ms, peak) in zip(times, peers):
+                    known.extend(ms)
                     result["torch_gib"][key] = peak / GIB
-                except (RuntimeError, subprocess.TimeoutExpired, IndexError) as error:
-                    failed.append(f"{name} {key}: PyTorch")
-                    print(f"{name} {key}: PyTorch: {error}", flush=True)
-            print(f"{name} {key} round {number + 1}: {statistics.median(result['ms'][key]):.2f} ms", flush=True)
-    result["tokens_per_gpu_and_step"] = tokens
-    return result, failed
+                print(f"{name} {key} round {number + 1}: PyTorch {', '.join(f'{statistics.median(of):.2f}' for of in times)} ms", flush=True)
+            except (RuntimeError, subprocess.TimeoutExpired, IndexError) as error:
+                failed.append(f"{name} {key}: PyTorch")
+                print(f"{name} {key}: PyTorch: {error}", flush=True)
+        save()
+    return failed
+
+
+def medians(times):
+    return [statistics.median(of) for of in times]
 
 
 def table(results):
-    print("| model | run | ms | tokens/s per GPU | of one GPU | PyTorch ms | of its one GPU | GiB | plan | PyTorch GiB |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| model | run | ms | tokens/s per GPU | of apart | of the slowest apart | PyTorch ms | of apart | GiB | plan | PyTorch GiB |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, result in results.items():
         for key, times in result["ms"].items():
-            ms, base = statistics.median(times), statistics.median(result["ms"]["1"])
-            line = f"| {name} | {key} | {ms:.2f} | {result['tokens_per_gpu_and_step'] / ms * 1e3:,.0f} | {100 * base / ms:.1f}% | "
-            if result["torch_ms"].get(key) and result["torch_ms"].get("1"):
-                theirs = statistics.median(result["torch_ms"][key])
-                line += f"{theirs:.2f} | {100 * statistics.median(result['torch_ms']['1']) / theirs:.1f}% | "
+            ms, apart = statistics.mean(medians(times)), medians(result["ms"]["apart"])
+            line = f"| {name} | {key} | {ms:.2f} | {result['tokens_per_gpu_and_step'] / ms * 1e3:,.0f} | "
+            line += f"{100 * statistics.mean(apart) / ms:.1f}% | {100 * max(apart) / ms:.1f}% | "
+            theirs = result["torch_ms"]
+            if theirs.get(key) and theirs.get("apart"):
+                peer_ms = statistics.mean(medians(theirs[key]))
+                line += f"{peer_ms:.2f} | {100 * statistics.mean(medians(theirs['apart'])) / peer_ms:.1f}% | "
             else:
                 line += "- | - | "
             line += f"{result['gib'][key]:.2f} | {result['plan_gib'][key]:.2f} | "
             print(line + (f"{result['torch_gib'][key]:.2f} |" if key in result["torch_gib"] else "- |"))
+    for name, result in ((name, result) for name, result in results.items() if result["ms"]):
+        print(f"{name}: {result.get('communication')}; apart {', '.join(f'{ms:.2f}' for ms in medians(result['ms']['apart']))} ms"
+              + (f", PyTorch {', '.join(f'{ms:.2f}' for ms in medians(result['torch_ms']['apart']))} ms" if result["torch_ms"].get("apart") else ""))
 
 
 def run(args):
@@ -150,15 +192,18 @@ def run(args):
     out.mkdir(parents=True, exist_ok=True)
     packed = json.loads((folder / "pack.json").read_text())
     results, failed = {}, []
+
+    def save():
+        (out / "parallel_gpu.json").write_text(json.dumps(results, indent=1))
     with tempfile.TemporaryDirectory() as work:
-        for name in packed["models"]:
+        cache = str(pathlib.Path(args.cache).absolute()) if args.cache else os.path.join(work, "cache")
+        for name in [name for name in packed["models"] if name in args.models.split(",")]:
             try:
-                results[name], wrong = run_model(name, packed["ranks"], args, folder, os.path.join(work, "cache"), work)
-                failed += wrong
+                failed += run_model(name, packed["ranks"], args, folder, cache, work, results.setdefault(name, {}), save)
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                 failed.append(name)
                 print(f"{name}: {error}", flush=True)
-            (out / "parallel_gpu.json").write_text(json.dumps(results, indent=1))
+            save()
     table(results)
     for what in failed:
         print(f"FAILED: {what}")
@@ -169,13 +214,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("half", choices=("pack", "run"))
     parser.add_argument("folder")
-    parser.add_argument("--models", default=",".join(MODELS), help="pack: which")
+    parser.add_argument("--models", default=",".join(MODELS), help="which of them")
     parser.add_argument("--bin", default="build/release/bin", help="pack: where the tools are")
     parser.add_argument("--ranks", type=int, default=2, help="pack: how many GPUs")
     parser.add_argument("--target", default="sm_90a", help="pack: of txc compile")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2, help="0: losses only")
+    parser.add_argument("--peer-rounds", type=int, default=1)
+    parser.add_argument("--cache", help="run: folder that keeps the choices of --tune; else they are made again")
     parser.add_argument("--steps", type=int, default=20, help="per round")
-    parser.add_argument("--loss-steps", type=int, default=10)
+    parser.add_argument("--loss-steps", type=int, default=10, help="0: no comparison of losses")
     parser.add_argument("--tolerance", type=float, default=2e-3, help="relative, of losses in bf16")
     parser.add_argument("--out", default=".", help="run: folder for the JSON file")
     parser.add_argument("--no-peer", action="store_true", help="run: ours alone")
