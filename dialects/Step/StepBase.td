@@ -55,7 +55,7 @@ def Step_BufferKindAttr : EnumAttr<Step_Dialect, Step_BufferKind, "buffer_kind">
 // Values as in txc_collective_kind_t and txc_reduce_op_t.
 def Step_CollectiveKind : Step_Enum<"CollectiveKind", "what ranks exchange", [
   I32EnumAttrCase<"AllReduce", 0, "all_reduce">,
-  I32EnumAttrCase<"ReduceScatter", 1, "reduce_scatter">,
+  I32EnumAttrCase<"Exchange", 1, "exchange">,
   I32EnumAttrCase<"AllGather", 2, "all_gather">]>;
 def Step_CollectiveKindAttr : EnumAttr<Step_Dialect, Step_CollectiveKind, "collective_kind">;
 

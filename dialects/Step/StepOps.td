@@ -118,15 +118,23 @@ def Step_LaunchOp : Step_Op<"launch", [HasParent<"EntryOp">]> {
   let summary = "Runs a kernel";
   let description = [{
     `args` name buffers: inputs, results, workspaces, in the kernel's order.
-    `offsets` are byte offsets within them (a field of a result struct).
+    `offsets` are byte offsets within them (a field of a result struct); to each,
+    rank r adds r times its element of `rank_strides` (none: 0). An argument that is
+    read and written may go on into the buffers behind it: `covers` names all such.
 
     Constraints:
     * (C1) `kernel` names a `step.kernel`, each of `args` a `step.alloc`.
     * (C2) `offsets` has one element per argument.
+    * (C3) `rank_strides` is empty or has one element per argument, and no rank's
+      offset lies outside of the slots of the buffer and of what is covered behind it.
+    * (C4) each buffer of `covers` comes next after another of them or an argument.
   }];
   let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$kernel, FlatSymbolRefArrayAttr:$args,
-    DenseI64ArrayAttr:$offsets, I64Attr:$num_inputs);
-  let assemblyFormat = "$name $kernel $args `offsets` $offsets `inputs` $num_inputs attr-dict";
+    DenseI64ArrayAttr:$offsets, I64Attr:$num_inputs,
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$rank_strides, OptionalAttr<FlatSymbolRefArrayAttr>:$covers);
+  let assemblyFormat = [{
+    $name $kernel $args `offsets` $offsets `inputs` $num_inputs (`rank_strides` $rank_strides^)? (`covers` $covers^)? attr-dict
+  }];
   let hasVerifier = 1;
 }
 
@@ -185,11 +193,12 @@ def Step_FillOp : Step_Op<"fill", [HasParent<"EntryOp">]> {
 }
 
 def Step_CollectiveOp : Step_Op<"collective", [HasParent<"EntryOp">]> {
-  let summary = "Starts to reduce or gather buffers over all ranks";
+  let summary = "Starts to reduce, exchange or gather buffers over all ranks";
   let description = [{
     Part i takes `counts[i]` elements of `sends[i]` and leaves its result in
     `receives[i]`, as txc_collective_part_t says. `offsets` are the places in the
-    buffers in bytes, of sends[0], receives[0], sends[1], ... (none: 0). It begins
+    buffers in bytes, of sends[0], receives[0], sends[1], ... (none: 0). What it sends,
+    and receives if in place, may go on into the buffers behind: `covers`. It begins
     when the commands before it are complete, and is complete for those after the
     step.wait for `event`; until then nothing may write what it reads, or touch
     what it writes (checked by tx-plan-verify).
@@ -197,20 +206,24 @@ def Step_CollectiveOp : Step_Op<"collective", [HasParent<"EntryOp">]> {
     Constraints:
     * (C1) `sends` and `receives` name buffers of one float type; one of each for
       every count, at least one.
-    * (C2) `offsets` is empty or has two elements per part; the slots hold `counts`
-      elements from there on, those of a reduce-scatter's send and of an
-      all-gather's receive `num_ranks` times as many.
-    * (C3) what a part writes no part reads or writes, but that an all-reduce may
-      be in place.
+    * (C2) `offsets` is empty or has two elements per part; the slots, and those
+      covered behind them, hold `counts` elements from there on, those of an exchange's send, of an all-gather's
+      receive and of both of one in place `num_ranks` times as many, those of an
+      exchange's receive `num_ranks` - 1 times.
+    * (C3) what a part writes no part reads or writes, but that an all-reduce and an
+      all-gather may be in place.
     * (C4) no other collective of the entry has its `event`, and one step.wait
       after it waits for it.
+    * (C5) each buffer of `covers` comes next after another of them or a send.
   }];
   let arguments = (ins StrAttr:$name, Step_CollectiveKindAttr:$kind,
     DefaultValuedAttr<Step_ReductionAttr, "::txc::step::Reduction::Sum">:$reduction,
     FlatSymbolRefArrayAttr:$sends, FlatSymbolRefArrayAttr:$receives, DenseI64ArrayAttr:$counts,
-    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets, I64Attr:$event);
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$offsets, I64Attr:$event,
+    OptionalAttr<FlatSymbolRefArrayAttr>:$covers);
   let assemblyFormat = [{
-    $name $kind (`by` $reduction^)? $sends `to` $receives `counts` $counts (`offsets` $offsets^)? `event` $event attr-dict
+    $name $kind (`by` $reduction^)? $sends `to` $receives `counts` $counts (`offsets` $offsets^)? `event` $event
+    (`covers` $covers^)? attr-dict
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -220,8 +233,16 @@ def Step_CollectiveOp : Step_Op<"collective", [HasParent<"EntryOp">]> {
     }
     /// Elements that part `part` reads (0) or writes (1) on one rank of `ranks`.
     int64_t getElements(unsigned part, unsigned receive, int64_t ranks) {
-      bool many = receive ? getKind() == CollectiveKind::AllGather : getKind() == CollectiveKind::ReduceScatter;
-      return getCounts()[part] * (many ? ranks : 1);
+      int64_t times = 1;
+      if (getKind() == CollectiveKind::Exchange)
+        times = receive ? ranks - 1 : ranks;
+      else if (getKind() == CollectiveKind::AllGather && (receive || isInPlace(part)))
+        times = ranks;
+      return getCounts()[part] * times;
+    }
+    /// Whether part `part` leaves its result where it reads.
+    bool isInPlace(unsigned part) {
+      return getSends()[part] == getReceives()[part] && getOffset(part, 0) == getOffset(part, 1);
     }
   }];
 }

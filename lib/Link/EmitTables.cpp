@@ -213,6 +213,8 @@ private:
       for (auto [arg, offset] :
            llvm::zip_equal(launch.getArgs().getAsRange<FlatSymbolRefAttr>(), launch.getOffsets()))
         offsets.push_back(wide(address(arg.getValue()) + offset));
+      SmallVector<Constant *> strides = llvm::map_to_vector(
+          launch.getRankStrides(), [&](int64_t stride) -> Constant * { return wide(stride); });
       Constant *function = null;
       if (program.object) {
         std::string symbol = (launch.getKernel() + "." + Twine(command.phase)).str();
@@ -221,11 +223,11 @@ private:
         kernel->setVisibility(llvm::GlobalValue::HiddenVisibility);
         function = kernel;
       }
-      return {
-          record<txc_launch_t>({string(launch.getName()), function,
-                                word(program.firstRow[number] + command.phase), word(offsets.size()),
-                                table(offsets), wide(program.kernels[number].getBlocks()[command.phase])}),
-          0};
+      return {record<txc_launch_t>({string(launch.getName()), function,
+                                    word(program.firstRow[number] + command.phase), word(offsets.size()),
+                                    table(offsets), wide(program.kernels[number].getBlocks()[command.phase]),
+                                    table(strides)}),
+              0};
     }
     if (auto gemm = dyn_cast<step::GemmOp>(command.op)) {
       auto dtype = [&](StringRef buffer) {

@@ -21,6 +21,9 @@
 //    in place what nobody else reads, and writes state where its result is
 //    assigned to it. Whole tensors that it cuts, or puts together, get slots with
 //    room for the padding of shards.
+// 6. Sums of gradients over ranks are our own kernels (docs/rationale/collectives.md):
+//    a rank gets from every other what that one has of its shard (an exchange), and
+//    adds. With tx.all_reduce all ranks then gather the sums, in place.
 //
 // Guarantees: one step.program; functions are gone; tx.param symbols stay for
 // the metadata. FLOPs and bytes moved stand on the commands (`op`,
@@ -37,6 +40,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
+
+#include <map>
 
 using namespace mlir;
 
@@ -60,6 +65,18 @@ struct Place {
   FlatSymbolRefAttr buffer;
   int64_t offset = 0;
   bool isPart = false; ///< of the buffer: rows of it
+};
+
+/// Columns of the kernels that sum shards, at most.
+constexpr int64_t widestSumRow = 4096;
+
+/// What the ranks have of a shard that this one sums.
+struct ShardParts {
+  Place own;                     ///< in the whole tensor, rank 0's; that of rank r is r shards further
+  Place others;                  ///< what the other ranks sent, one after the other
+  int64_t count = 0;             ///< elements of the shard
+  SmallVector<Attribute> covers; ///< other buffers that the whole tensor goes on into
+  int64_t bytes() const { return 4 * count; }
 };
 
 /// A parameter's part of the flat arenas, in elements.
@@ -236,13 +253,14 @@ private:
   }
 
   LogicalResult addParameters() {
+    if (program.getNumRanks() > 1)
+      findRuns();
     int64_t next = 0;
     bool hasShards = false;
     for (auto param : module.getOps<tx::ParamOp>()) {
       RankedTensorType type = param.getStateType(tx::State::Value);
       segments[param.getSymName()] = {next, type.getNumElements(), param};
-      int64_t elementBytes = bytesOf(type) / type.getNumElements();
-      next += slotBytes(step::BufferKind::Param, bytesOf(type)) / elementBytes;
+      next += slotBytes(step::BufferKind::Param, 4 * elementsOfSlot(param)) / 4;
       if (!param.getShards())
         continue;
       hasShards = true;
@@ -259,8 +277,12 @@ private:
         tx::State state = stateIn(static_cast<Arena>(arena), isShared);
         FlatSymbolRefAttr buffer =
             addState(param, state, kindOf(static_cast<Arena>(arena), hasShards), param.getStateType(state));
+        step::AllocOp alloc = allocs[buffer.getAttr()];
         if (isShared)
-          allocs[buffer.getAttr()].setShardOf(cast<RankedTensorType>(param.getType()).getNumElements());
+          alloc.setShardOf(cast<RankedTensorType>(param.getType()).getNumElements());
+        int64_t elements = cast<RankedTensorType>(alloc.getType()).getNumElements();
+        if (int64_t room = elementsOfSlot(param); room > elements)
+          alloc.setSlot(room * static_cast<int64_t>(alloc.getBytes()) / elements);
         if (!firstOfArena[arena])
           firstOfArena[arena] = buffer;
       }
@@ -268,6 +290,56 @@ private:
       addWholes(module, tx::State::Grad, step::BufferKind::Grad, {});
     addWholes(module, tx::State::Compute, step::BufferKind::Compute, {});
     return success();
+  }
+
+  /// Finds the gradients that are summed together and lie together.
+  void findRuns() {
+    DenseMap<StringAttr, size_t> number;
+    SmallVector<tx::ParamOp> params(module.getOps<tx::ParamOp>());
+    for (auto [index, param] : llvm::enumerate(params))
+      number[param.getSymNameAttr()] = index;
+    module.walk([&](tx::AllReduceOp op) {
+      if (!sumsWeightGradients(op))
+        return;
+      SmallVector<size_t> indices = llvm::map_to_vector(op.getInputs(), [&](Value input) {
+        return number[input.getDefiningOp<tx::ReadOp>().getParamAttr().getAttr()];
+      });
+      llvm::sort(indices);
+      SmallVector<SmallVector<tx::ParamOp>> &list = runs[op];
+      for (auto [position, index] : llvm::enumerate(indices)) {
+        if (position == 0 || index != indices[position - 1] + 1)
+          list.emplace_back();
+        list.back().push_back(params[index]);
+      }
+      for (SmallVector<tx::ParamOp> &run : list)
+        runOf[run.back().getSymNameAttr()] = run;
+    });
+  }
+  static int64_t elementsOf(ArrayRef<tx::ParamOp> run) {
+    int64_t elements = 0;
+    for (tx::ParamOp param : run)
+      elements +=
+          slotBytes(step::BufferKind::Grad, 4 * cast<RankedTensorType>(param.getType()).getNumElements()) / 4;
+    return elements;
+  }
+
+  /// Elements that one rank sums of a run: in large ones whole rows of a kernel.
+  int64_t shardOfRun(int64_t elements) {
+    int64_t count = tx::getShardElements(elements, program.getNumRanks());
+    return count < 16 * widestSumRow ? count : llvm::alignTo(count, widestSumRow);
+  }
+
+  /// With ZeRO-0 ranks cut whole gradients, which lie in their arena, so all arenas
+  /// have room for the padding behind such a run of them.
+  int64_t elementsOfSlot(tx::ParamOp param) {
+    int64_t elements = param.getStateType(tx::State::Value).getNumElements(), ranks = program.getNumRanks();
+    if (runOf.empty())
+      return elements;
+    auto run = runOf.find(param.getSymNameAttr());
+    if (run == runOf.end())
+      return elementsOf(param);
+    int64_t all = elementsOf(run->second);
+    return elementsOf(param) + ranks * shardOfRun(all) - all;
   }
 
   FlatSymbolRefAttr addState(tx::ParamOp param, tx::State state, step::BufferKind kind, RankedTensorType type,
@@ -449,10 +521,12 @@ private:
       return success();
     }
     if (auto reduce = dyn_cast<tx::AllReduceOp>(op))
-      return addCollective(op, reduce.getName(), step::CollectiveKind::AllReduce,
-                           static_cast<step::Reduction>(reduce.getReduction()));
+      return sumsWeightGradients(reduce)
+                 ? addGradientSums(reduce)
+                 : addCollective(op, reduce.getName(), step::CollectiveKind::AllReduce,
+                                 static_cast<step::Reduction>(reduce.getReduction()));
     if (auto scatter = dyn_cast<tx::ReduceScatterOp>(op))
-      return addCollective(op, scatter.getName(), step::CollectiveKind::ReduceScatter, step::Reduction::Sum);
+      return addReduceScatter(scatter);
     if (auto gather = dyn_cast<tx::AllGatherOp>(op))
       return addCollective(op, gather.getName(), step::CollectiveKind::AllGather, step::Reduction::Sum);
     if (auto accumulate = dyn_cast<tx::AccumulateShardsOp>(op))
@@ -581,12 +655,9 @@ private:
                                  (op->getNumResults() > 1 ? "#" + Twine(counts.size()) : Twine()),
                              step::BufferKind::Communication, type, entryName)};
       places[result] = receive;
-      int64_t count = std::min(inputType.getNumElements(), type.getNumElements());
-      if ((kind == step::CollectiveKind::ReduceScatter &&
-           failed(reserve(send, count = type.getNumElements()))) ||
-          (kind == step::CollectiveKind::AllGather &&
-           failed(reserve(receive, count = inputType.getNumElements()))))
-        return op->emitOpError() << "cuts, or puts together, a part of a buffer";
+      int64_t count = inputType.getNumElements();
+      if (kind == step::CollectiveKind::AllGather && failed(reserve(receive, count)))
+        return op->emitOpError() << "puts together a part of a buffer";
       for (const Place &place : {send, receive})
         if (step::AllocOp alloc = allocs[place.buffer.getAttr()];
             alloc.getKind() == step::BufferKind::Activation)
@@ -597,48 +668,219 @@ private:
       counts.push_back(count);
       bytes += bytesOf(inputType) + bytesOf(type);
     }
-    if (llvm::all_of(offsets, [](int64_t offset) { return offset == 0; }))
-      offsets.clear();
-    auto collective =
-        builder.create<step::CollectiveOp>(op->getLoc(), name, kind, reduction, builder.getArrayAttr(sends),
-                                           builder.getArrayAttr(receives), counts, offsets, nextEvent);
-    collective->setAttr("bytes", builder.getI64IntegerAttr(bytes));
-    builder.create<step::WaitOp>(op->getLoc(), nextEvent++);
+    emitCollective(op->getLoc(), name, kind, reduction, sends, receives, counts, offsets, bytes);
     return success();
   }
 
-  /// grad_shard += value: the shards as rows, since only the number of elements
-  /// matters.
-  LogicalResult addShardSums(tx::AccumulateShardsOp op) {
-    for (auto [name, value] :
-         llvm::zip_equal(op.getParams().getAsRange<FlatSymbolRefAttr>(), op.getValues())) {
-      auto type = cast<RankedTensorType>(value.getType());
-      int64_t elements = type.getNumElements(), width = 64;
-      while (width < 4096 && elements % (2 * width) == 0)
-        width *= 2;
-      Place added = places.lookup(value), sum = {stateBuffer(name, tx::State::GradShard)};
-      if (!added.buffer || !sum.buffer)
-        return op.emitOpError() << "has an operand of unknown place, or no gradient shard";
-      step::KernelOp kernel = getSumKernel(type.clone(ArrayRef<int64_t>{1, elements / width, width}));
-      step::LaunchOp launch =
-          addLaunch(op.getLoc(), (name.getValue() + ".accumulate").str(), kernel, {added, sum, sum}, 2);
-      launch->setAttr("bytes", builder.getI64IntegerAttr(3 * bytesOf(type)));
+  /// The collective and its wait.
+  void emitCollective(Location loc, StringRef name, step::CollectiveKind kind, step::Reduction reduction,
+                      ArrayRef<Attribute> sends, ArrayRef<Attribute> receives, ArrayRef<int64_t> counts,
+                      ArrayRef<int64_t> offsets, int64_t bytes, ArrayRef<Attribute> covers = {}) {
+    if (llvm::all_of(offsets, [](int64_t offset) { return offset == 0; }))
+      offsets = {};
+    auto collective = builder.create<step::CollectiveOp>(
+        loc, name, kind, reduction, builder.getArrayAttr(sends), builder.getArrayAttr(receives), counts,
+        offsets, nextEvent, coversOf(covers));
+    collective->setAttr("bytes", builder.getI64IntegerAttr(bytes));
+    builder.create<step::WaitOp>(loc, nextEvent++);
+  }
+
+  //===-- Sums of gradients ------------------------------------------------===//
+
+  /// Whether `op` sums gradients where they are, weights' among them: not a few
+  /// numbers, which are the library's.
+  static bool sumsWeightGradients(tx::AllReduceOp op) {
+    return op.getReduction() == tx::Reduction::Sum &&
+           llvm::all_of(op.getInputs(),
+                        [](Value input) {
+                          auto read = input.getDefiningOp<tx::ReadOp>();
+                          return read && read.getState() == tx::State::Grad;
+                        }) &&
+           llvm::any_of(op.getInputs(),
+                        [](Value input) { return cast<RankedTensorType>(input.getType()).getRank() >= 2; });
+  }
+
+  /// A whole tensor, or several, one behind the other, that ranks cut.
+  struct Whole {
+    Place place;
+    int64_t shard;                 ///< elements of each rank
+    SmallVector<Attribute> covers; ///< the other buffers
+  };
+
+  ArrayAttr coversOf(ArrayRef<Attribute> buffers) {
+    return buffers.empty() ? ArrayAttr() : builder.getArrayAttr(buffers);
+  }
+
+  /// Gives every rank what the others have of its shards of `wholes`.
+  FailureOr<SmallVector<ShardParts>> addExchange(Operation *op, StringRef name, ArrayRef<Whole> wholes) {
+    int64_t ranks = program.getNumRanks(), bytes = 0;
+    if (ranks < 2)
+      return op->emitOpError() << "sums over ranks, but the module's mesh has only one";
+    SmallVector<ShardParts> parts;
+    SmallVector<Attribute> sends, receives, covers;
+    SmallVector<int64_t> counts, offsets;
+    for (const Whole &whole : wholes) {
+      int64_t count = whole.shard;
+      Place receive = {addBuffer(
+          entry.getSymName() + "/" + name + (wholes.size() > 1 ? "#" + Twine(counts.size()) : Twine()),
+          step::BufferKind::Communication, RankedTensorType::get({(ranks - 1) * count}, builder.getF32Type()),
+          entryName)};
+      parts.push_back({whole.place, receive, count, whole.covers});
+      sends.push_back(whole.place.buffer);
+      receives.push_back(receive.buffer);
+      llvm::append_range(covers, whole.covers);
+      offsets.append({whole.place.offset, receive.offset});
+      counts.push_back(count);
+      bytes += 2 * (ranks - 1) * parts.back().bytes();
+    }
+    emitCollective(op->getLoc(), name, step::CollectiveKind::Exchange, step::Reduction::Sum, sends, receives,
+                   counts, offsets, bytes, covers);
+    return parts;
+  }
+
+  /// result = old + the parts of all ranks, or, without `old`, the parts. `strides`
+  /// is what rank r adds r times to the place of the result.
+  void addShardSum(Location loc, StringRef name, const ShardParts &parts, Place old, Place result,
+                   int64_t stride = 0) {
+    struct Argument {
+      Place place;
+      int64_t stride;
+    };
+    SmallVector<Argument> summands;
+    if (old.buffer)
+      summands.push_back({old, 0});
+    summands.push_back({parts.own, parts.bytes()});
+    for (int64_t other = 0; other + 1 < static_cast<int64_t>(program.getNumRanks()); ++other) {
+      summands.push_back({parts.others, 0});
+      summands.back().place.offset += other * parts.bytes();
+    }
+    // Shards as rows, since only the number of elements matters.
+    int64_t width = 64;
+    while (width < widestSumRow && parts.count % (2 * width) == 0)
+      width *= 2;
+    auto type = RankedTensorType::get({1, parts.count / width, width}, builder.getF32Type());
+    // With many ranks, the sum goes through the result's memory once for each so many.
+    constexpr size_t mostSummands = 9;
+    for (size_t first = 0; first < summands.size();) {
+      size_t room = first ? mostSummands - 1 : mostSummands;
+      SmallVector<Argument> now(
+          ArrayRef<Argument>(summands).slice(first, std::min(room, summands.size() - first)));
+      first += now.size();
+      if (first > now.size())
+        now.insert(now.begin(), {result, stride});
+      size_t numInputs = now.size();
+      now.push_back({result, stride});
+      step::LaunchOp launch = addLaunch(
+          loc, name, getSumKernel(type, numInputs),
+          llvm::map_to_vector(now, [](const Argument &argument) { return argument.place; }), numInputs);
+      launch.setRankStrides(
+          llvm::map_to_vector(now, [](const Argument &argument) { return argument.stride; }));
+      if (stride)
+        launch.setCoversAttr(coversOf(parts.covers));
+      launch->setAttr("bytes", builder.getI64IntegerAttr((numInputs + 1) * parts.bytes()));
+    }
+  }
+
+  /// Every rank sums its shard of each run of gradients, and gets the others' sums.
+  LogicalResult addGradientSums(tx::AllReduceOp op) {
+    for (auto [input, result] : llvm::zip_equal(op.getInputs(), op.getResults())) {
+      places[result] = assignedPlace(result);
+      if (places[result].buffer != places.lookup(input).buffer)
+        return op.emitOpError() << "sums a gradient that is not assigned where it was read";
+    }
+    SmallVector<Whole> wholes;
+    for (ArrayRef<tx::ParamOp> run : runs[op]) {
+      auto buffers = llvm::map_to_vector(run, [&](tx::ParamOp param) -> Attribute {
+        return stateBuffer(FlatSymbolRefAttr::get(param.getSymNameAttr()), tx::State::Grad);
+      });
+      wholes.push_back({Place{cast<FlatSymbolRefAttr>(buffers.front())}, shardOfRun(elementsOf(run)),
+                        SmallVector<Attribute>(llvm::drop_begin(buffers))});
+    }
+    FailureOr<SmallVector<ShardParts>> parts = addExchange(op, op.getName(), wholes);
+    if (failed(parts))
+      return failure();
+    SmallVector<Attribute> buffers, covers;
+    SmallVector<int64_t> counts;
+    int64_t bytes = 0;
+    for (auto [number, part] : llvm::enumerate(*parts)) {
+      std::string name = (op.getName() + (parts->size() > 1 ? "#" + Twine(number) : Twine()) + ".sum").str();
+      addShardSum(op.getLoc(), name, part, {}, part.own, part.bytes());
+      buffers.push_back(part.own.buffer);
+      llvm::append_range(covers, part.covers);
+      counts.push_back(part.count);
+      bytes += program.getNumRanks() * part.bytes();
+    }
+    emitCollective(op.getLoc(), (op.getName() + ".sums").str(), step::CollectiveKind::AllGather,
+                   step::Reduction::Sum, buffers, buffers, counts, {}, bytes, covers);
+    return success();
+  }
+
+  /// What only tx.accumulate_shards takes is summed there.
+  LogicalResult addReduceScatter(tx::ReduceScatterOp op) {
+    SmallVector<Whole> wholes;
+    for (Value input : op.getInputs()) {
+      auto type = cast<RankedTensorType>(input.getType());
+      Place place = places.lookup(input);
+      if (!place.buffer || !type.getElementType().isF32())
+        return op.emitOpError() << "has an operand of unknown place, or not of f32";
+      int64_t shard = tx::getShardElements(type.getNumElements(), program.getNumRanks());
+      if (failed(reserve(place, shard)))
+        return op.emitOpError() << "cuts a part of a buffer";
+      if (step::AllocOp alloc = allocs[place.buffer.getAttr()];
+          alloc.getKind() == step::BufferKind::Activation)
+        alloc.setKind(step::BufferKind::Communication);
+      wholes.push_back({place, shard, {}});
+    }
+    FailureOr<SmallVector<ShardParts>> parts = addExchange(op, op.getName(), wholes);
+    if (failed(parts))
+      return failure();
+    for (auto [number, result] : llvm::enumerate(op.getResults())) {
+      const ShardParts &part = (*parts)[number];
+      if (result.hasOneUse() && isa<tx::AccumulateShardsOp>(*result.getUsers().begin())) {
+        shardParts[result] = part;
+        continue;
+      }
+      Place sum = assignedPlace(result);
+      std::string name = (op.getName() + (parts->size() > 1 ? "#" + Twine(number) : Twine()) + ".sum").str();
+      if (!sum.buffer)
+        sum = {addBuffer(entry.getSymName() + "/" + name, step::BufferKind::Communication,
+                         cast<RankedTensorType>(result.getType()), entryName)};
+      places[result] = sum;
+      addShardSum(op.getLoc(), name, part, {}, sum);
     }
     return success();
   }
 
-  step::KernelOp getSumKernel(RankedTensorType type) {
-    step::KernelOp &known = sumKernels[type];
+  /// grad_shard += what ranks have of it.
+  LogicalResult addShardSums(tx::AccumulateShardsOp op) {
+    for (auto [name, value] :
+         llvm::zip_equal(op.getParams().getAsRange<FlatSymbolRefAttr>(), op.getValues())) {
+      auto part = shardParts.find(value);
+      Place sum = {stateBuffer(name, tx::State::GradShard)};
+      if (part == shardParts.end() || !sum.buffer)
+        return op.emitOpError() << "adds what is not a result of tx.reduce_scatter, or has no gradient shard";
+      addShardSum(op.getLoc(), (name.getValue() + ".accumulate").str(), part->second, sum, sum);
+    }
+    return success();
+  }
+
+  /// Adds `numInputs` tensors of a type.
+  step::KernelOp getSumKernel(RankedTensorType type, size_t numInputs) {
+    step::KernelOp &known = sumKernels[{type.getAsOpaquePointer(), numInputs}];
     if (known)
       return known;
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(entry);
-    known = builder.create<step::KernelOp>(entry.getLoc(), uniqueSymbol("accumulate"), "row_wise",
-                                           ArrayRef<int64_t>{1}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
-                                           ArrayRef<int64_t>{}, ArrayAttr(), ArrayAttr());
-    Block *block = builder.createBlock(&known.getBody(), {}, {type, type}, {entry.getLoc(), entry.getLoc()});
-    Value sum = builder.create<tx::AddOp>(entry.getLoc(), type, block->getArgument(0), block->getArgument(1));
-    builder.create<tx::YieldOp>(entry.getLoc(), sum);
+    Location loc = entry.getLoc();
+    known = builder.create<step::KernelOp>(loc, uniqueSymbol("shard_sum"), "row_wise", ArrayRef<int64_t>{1},
+                                           ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{},
+                                           ArrayAttr(), ArrayAttr());
+    Block *block = builder.createBlock(&known.getBody(), {}, SmallVector<Type>(numInputs, type),
+                                       SmallVector<Location>(numInputs, loc));
+    Value sum = block->getArgument(0);
+    for (Value summand : block->getArguments().drop_front())
+      sum = builder.create<tx::AddOp>(loc, type, sum, summand);
+    builder.create<tx::YieldOp>(loc, sum);
     return known;
   }
 
@@ -658,7 +900,7 @@ private:
       offsets.push_back(place.offset);
     }
     return builder.create<step::LaunchOp>(loc, name, kernel.getSymName(), builder.getArrayAttr(buffers),
-                                          offsets, numInputs);
+                                          offsets, numInputs, ArrayRef<int64_t>{}, ArrayAttr());
   }
 
   void setBytes(Operation *command, tx::BytesOpInterface op) {
@@ -890,7 +1132,10 @@ private:
   DenseMap<std::pair<StringAttr, int>, FlatSymbolRefAttr> states;
   DenseMap<Value, Place> places;
   llvm::StringMap<step::KernelOp> kernels;
-  DenseMap<Type, step::KernelOp> sumKernels;
+  DenseMap<Operation *, SmallVector<SmallVector<tx::ParamOp>>> runs; ///< of gradients, of each that sums them
+  DenseMap<StringAttr, SmallVector<tx::ParamOp>> runOf;              ///< by the last of a run
+  DenseMap<Value, ShardParts> shardParts;
+  std::map<std::pair<const void *, size_t>, step::KernelOp> sumKernels;
   DenseMap<StringAttr, step::AllocOp> allocs;
   int64_t nextEvent = 0;
   llvm::StringSet<> symbols;

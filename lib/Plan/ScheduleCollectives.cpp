@@ -7,10 +7,10 @@
 //    a buffer of the entry (weights for a while) starts when the gathered weights
 //    before it are first used, not earlier: at most one bucket lies ready ahead of
 //    the one in use.
-// 2. A kernel that takes in the result of a reduction (adds it to a shard of the
-//    gradient) goes down behind the start of the next reduction, so that the
-//    reduction has the time of one bucket of the backward pass, unless another
-//    command needs what the kernel writes.
+// 2. A kernel that sums what an exchange brought goes down behind the start of the
+//    next exchange, so that the first has the time of one bucket of the backward
+//    pass, unless another command needs what the kernel writes. So does the gather
+//    of such sums, in place, behind the kernels.
 // 3. A wait stands before the first command that conflicts with its collective,
 //    else at the end of the entry.
 //
@@ -50,8 +50,10 @@ public:
       wait.erase();
     for (step::CollectiveOp collective : collectives)
       hoist(collective);
+    // What comes last goes down first, and so out of the way of the others.
     for (Operation &op : llvm::make_early_inc_range(llvm::reverse(entry.getBody().front())))
-      if (!isa<step::CollectiveOp>(op) && takesReduction(&op, collectives))
+      if (auto collective = dyn_cast<step::CollectiveOp>(op);
+          collective ? gathersSums(collective) : takesReduction(&op, collectives))
         sink(&op);
     // Those that start later are waited for later, where both are at one place.
     for (step::CollectiveOp collective : entry.getBody().getOps<step::CollectiveOp>())
@@ -99,6 +101,11 @@ private:
   static bool isReduction(Operation *op) {
     auto collective = dyn_cast<step::CollectiveOp>(op);
     return collective && collective.getKind() != step::CollectiveKind::AllGather;
+  }
+
+  /// Nothing but sums is gathered where it is.
+  static bool gathersSums(step::CollectiveOp collective) {
+    return collective.getKind() == step::CollectiveKind::AllGather && collective.isInPlace(0);
   }
 
   bool takesReduction(Operation *op, ArrayRef<step::CollectiveOp> collectives) {

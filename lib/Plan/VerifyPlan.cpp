@@ -6,6 +6,7 @@
 // - From the start of a collective to its wait no command writes what it reads or
 //   touches what it writes. Its buffers live until the wait.
 // - A command reads from an activation or workspace only after one wrote it.
+// - What goes on into the buffer behind one (`covers`) finds it there.
 // - The segments of flat kernels are where the parameters' buffers are.
 //
 //===----------------------------------------------------------------------===//
@@ -123,6 +124,24 @@ LogicalResult verifySegments(step::ProgramOp program) {
   return success();
 }
 
+/// What goes on into the buffer behind one finds it there.
+LogicalResult verifyCovers(step::ProgramOp program) {
+  for (auto entry : program.getOps<step::EntryOp>())
+    for (Operation &command : entry.getBody().front()) {
+      auto covers = command.getAttrOfType<ArrayAttr>("covers");
+      for (auto name : covers ? covers.getAsRange<FlatSymbolRefAttr>()
+                              : ArrayAttr::get(program.getContext(), {}).getAsRange<FlatSymbolRefAttr>()) {
+        auto alloc = SymbolTable::lookupNearestSymbolFrom<step::AllocOp>(&command, name);
+        auto before = cast<step::AllocOp>(alloc->getPrevNode());
+        if (*alloc.getOffset() != *before.getOffset() + slotBytes(before))
+          return command.emitOpError()
+                 << "covers " << name << " at byte " << *alloc.getOffset() << ", but " << before.getSymName()
+                 << " before it ends at byte " << *before.getOffset() + slotBytes(before);
+      }
+    }
+  return success();
+}
+
 struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
   void runOnOperation() override {
     if (getOperation().getOps<step::ProgramOp>().empty()) {
@@ -131,7 +150,8 @@ struct VerifyPlan : impl::VerifyPlanBase<VerifyPlan> {
     }
     for (auto program : getOperation().getOps<step::ProgramOp>())
       if (failed(verifyOffsets(program)) || failed(verifyOverlaps(program)) || failed(verifyReads(program)) ||
-          failed(verifyCollectives(program)) || failed(verifySegments(program)))
+          failed(verifyCollectives(program)) || failed(verifySegments(program)) ||
+          failed(verifyCovers(program)))
         return signalPassFailure();
   }
 };

@@ -19,7 +19,7 @@
 // RUN: llvm-readelf -n %t.so | FileCheck %s --check-prefix=NOTE
 // NOTE: .note.txc
 // NOTE: txc 0x00000038
-// NOTE: description data: 74 cb 53 54 45 50 1a 0a 05 00 00 00 00 00 00 00 03 00 00 00
+// NOTE: description data: 74 cb 53 54 45 50 1a 0a 06 00 00 00 00 00 00 00 03 00 00 00
 
 // The entry calls the device once per command and phase, and looks at each status.
 // RUN: llvm-objdump -d --no-show-raw-insn --disassemble-symbols=txc_entry_micro %t.so | FileCheck %s --check-prefix=CODE

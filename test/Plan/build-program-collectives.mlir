@@ -38,10 +38,15 @@ module @model attributes {tx.mesh = "dp:2", tx.zero = 1 : i64} {
     return
   }
 
-  // A bucket of two: one is cut, the other reduced in place.
+  // One is cut, and each rank adds what the other has of its shard; of the second the
+  // library sums the few numbers in place.
+  // CHECK: step.kernel @shard_sum "row_wise" inplace
+  // CHECK-NEXT: ^bb0(%[[OWN:.*]]: tensor<1x1x64xf32>, %[[OTHER:.*]]: tensor<1x1x64xf32>
+  // CHECK-NEXT: tx.add %[[OWN]], %[[OTHER]]
   // CHECK: step.entry @micro_last
-  // CHECK: step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+  // CHECK: step.collective "gradients" exchange [@w.grad] to [@"micro_last/gradients"] counts [64] event 0
   // CHECK-NEXT: step.wait 0
+  // CHECK-NEXT: step.launch "gradients.sum" @shard_sum [@w.grad, @"micro_last/gradients", @w.grad_shard] offsets [0, 0, 0] inputs 2 rank_strides [256, 0, 0]
   // CHECK-NEXT: step.collective "gradients of vectors" all_reduce [@g.grad] to [@g.grad] counts [10] event 1
   // CHECK-NEXT: step.wait 1
   func.func @micro_last(%tokens: tensor<2x3xi32>, %targets: tensor<2x3xi32>, %hyper: !tx.hyper) {

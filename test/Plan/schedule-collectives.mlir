@@ -76,7 +76,7 @@ step.program @gathers num_ranks 2 zero_level 3 {
 // -----
 
 // What came from the ranks is added to the shard when the next bucket is on its
-// way; a gradient's memory stays until it was sent.
+// way; a gradient's memory stays until then, since its rank's own part is read there.
 // CHECK-LABEL: step.program @shards
 step.program @shards num_ranks 2 zero_level 2 {
   step.alloc @b.sum grad_shard : tensor<64xf32> bytes 256 shard_of 128
@@ -101,13 +101,13 @@ step.program @shards num_ranks 2 zero_level 2 {
     // CHECK-NEXT: step.wait 1
     // CHECK-NEXT: step.launch "add a"
     step.launch "b" @k [@b.grad] offsets [0] inputs 0
-    step.collective "gradients/b" reduce_scatter [@b.grad] to [@b.part] counts [64] event 0
+    step.collective "gradients/b" exchange [@b.grad] to [@b.part] counts [64] event 0
     step.wait 0
-    step.launch "add b" @k [@b.part, @b.sum, @b.sum] offsets [0, 0, 0] inputs 2
+    step.launch "add b" @k [@b.sum, @b.grad, @b.part, @b.sum] offsets [0, 0, 0, 0] inputs 3 rank_strides [0, 256, 0, 0]
     step.launch "a" @k [@a.grad] offsets [0] inputs 0
-    step.collective "gradients/a" reduce_scatter [@a.grad] to [@a.part] counts [64] event 1
+    step.collective "gradients/a" exchange [@a.grad] to [@a.part] counts [64] event 1
     step.wait 1
-    step.launch "add a" @k [@a.part, @a.sum, @a.sum] offsets [0, 0, 0] inputs 2
+    step.launch "add a" @k [@a.sum, @a.grad, @a.part, @a.sum] offsets [0, 0, 0, 0] inputs 3 rank_strides [0, 256, 0, 0]
   }
 }
 

@@ -96,3 +96,35 @@ step.program @padding arena_bytes 640 num_ranks 2 {
     step.fill "s" @s value 0
   }
 }
+
+// -----
+
+// What a kernel goes on into is where the buffer before it ends.
+step.program @apart arena_bytes 512 num_ranks 2 {
+  step.alloc @a grad : tensor<32xf32> bytes 128 offset 0
+  step.alloc @b grad : tensor<32xf32> bytes 128 offset 256
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{covers @b at byte 256, but a before it ends at byte 128}}
+    step.launch "sum" @k [@a] offsets [0] inputs 0 rank_strides [64] covers [@b]
+  }
+}
+
+// -----
+
+// The reduction reads the second gradient, too, though it names the first.
+step.program @covered arena_bytes 512 num_ranks 2 {
+  step.alloc @a grad : tensor<32xf32> bytes 128 offset 0
+  step.alloc @b grad : tensor<32xf32> bytes 128 offset 128
+  step.alloc @other communication : tensor<32xf32> bytes 128 offset 256 in @micro
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-note @+1 {{gradients}}
+    step.collective "gradients" exchange [@a] to [@other] counts [32] event 0 covers [@b]
+    // expected-error @+1 {{touches a buffer of a collective that is under way}}
+    step.launch "b" @k [@b] offsets [0] inputs 0
+    step.wait 0
+  }
+}

@@ -100,6 +100,15 @@ bool haveOneWidthOfBF16(const KernelBody &body, int64_t width) {
   return true;
 }
 
+/// Whether all that it does is to add rows of f32.
+bool addsRowsOfF32(const KernelBody &body) {
+  for (BlockArgument argument : body.block->getArguments())
+    if (!elementOf(argument).isF32())
+      return false;
+  return llvm::all_of(body.block->without_terminator(),
+                      [](Operation &op) { return isa<tx::AddOp>(op) && elementOf(op.getResult(0)).isF32(); });
+}
+
 /// Whether the rows that come in are one of bf16.
 bool mayBePacked(const KernelBody &body) {
   int64_t rows = 0;
@@ -114,6 +123,9 @@ bool mayBePacked(const KernelBody &body) {
 }
 
 RowPlan::RowPlan(const KernelBody &body, const GpuTarget &target) : RowLayout(body) {
+  // Neighbouring threads then touch neighbouring 16 bytes, not every other.
+  if (addsRowsOfF32(body))
+    lanes = 4;
   auto see = [&](int64_t width) {
     int64_t base = baseOf(width);
     widest = std::max(widest, base);

@@ -45,6 +45,34 @@ static AllocOp lookupBuffer(Operation *op, FlatSymbolRefAttr name) {
   return alloc;
 }
 
+/// What is behind a buffer as far as `covers` goes.
+static int64_t coveredBytes(AllocOp alloc, ArrayAttr covers) {
+  int64_t bytes = std::max(alloc.getBytes(), alloc.getSlot());
+  for (Operation *op = alloc->getNextNode(); covers && op; op = op->getNextNode()) {
+    auto next = dyn_cast<AllocOp>(op);
+    if (!next || !llvm::is_contained(covers, FlatSymbolRefAttr::get(next.getSymNameAttr())))
+      break;
+    bytes += std::max(next.getBytes(), next.getSlot());
+  }
+  return bytes;
+}
+
+/// Every buffer of `covers` comes next after another of them or one of `firsts`.
+static LogicalResult verifyCovers(Operation *op, StringRef constraint, ArrayAttr covers, ArrayAttr firsts) {
+  for (auto name : covers ? covers.getAsRange<FlatSymbolRefAttr>()
+                          : ArrayAttr::get(op->getContext(), {}).getAsRange<FlatSymbolRefAttr>()) {
+    AllocOp alloc = lookupBuffer(op, name);
+    if (!alloc)
+      return failure();
+    auto before = dyn_cast_or_null<AllocOp>(alloc->getPrevNode());
+    FlatSymbolRefAttr named = before ? FlatSymbolRefAttr::get(before.getSymNameAttr()) : FlatSymbolRefAttr();
+    if (!named || (!llvm::is_contained(covers, named) && !llvm::is_contained(firsts, named)))
+      return op->emitOpError() << "(" << constraint << "): covers " << name
+                               << ", which does not come after another buffer that it touches";
+  }
+  return success();
+}
+
 LogicalResult LaunchOp::verify() {
   auto program = (*this)->getParentOfType<ProgramOp>();
   if (!program || !isa_and_nonnull<KernelOp>(SymbolTable::lookupSymbolIn(program, getKernelAttr())))
@@ -54,6 +82,21 @@ LogicalResult LaunchOp::verify() {
       return failure();
   if (getOffsets().size() != getArgs().size())
     return emitOpError() << "(C2): expects " << getArgs().size() << " offsets, found " << getOffsets().size();
+  if (failed(verifyCovers(*this, "C4", getCoversAttr(), getArgs())))
+    return failure();
+  if (getRankStrides().empty())
+    return success();
+  if (getRankStrides().size() != getArgs().size())
+    return emitOpError() << "(C3): expects " << getArgs().size() << " rank_strides, found "
+                         << getRankStrides().size();
+  for (auto [arg, offset, stride] :
+       llvm::zip_equal(getArgs().getAsRange<FlatSymbolRefAttr>(), getOffsets(), getRankStrides())) {
+    AllocOp alloc = lookupBuffer(*this, arg);
+    int64_t last = offset + (program.getNumRanks() - 1) * stride, slot = coveredBytes(alloc, getCoversAttr());
+    if (stride < 0 || last >= slot)
+      return emitOpError() << "(C3): the last rank's place in " << arg << " is byte " << last
+                           << ", its slot has " << slot;
+  }
   return success();
 }
 
@@ -158,7 +201,7 @@ LogicalResult CollectiveOp::verify() {
       element = type.getElementType();
       int64_t begin = getOffset(part, receive);
       int64_t end = begin + getElements(part, receive, ranks) * (element.getIntOrFloatBitWidth() / 8);
-      int64_t slot = alloc.getSlot() ? alloc.getSlot() : alloc.getBytes();
+      int64_t slot = coveredBytes(alloc, receive && !isInPlace(part) ? ArrayAttr() : getCoversAttr());
       if (getCounts()[part] < 1 || begin < 0 || end > slot)
         return emitOpError() << "(C2): bytes " << begin << " to " << end << " of " << name
                              << ", whose slot has " << slot;
@@ -166,12 +209,14 @@ LogicalResult CollectiveOp::verify() {
     }
   for (size_t i = 0; i < parts; ++i)
     for (size_t j = 0; j < parts; ++j) {
-      bool inPlace = i == j && getKind() == CollectiveKind::AllReduce && sends[i].begin == receives[i].begin;
+      bool inPlace = i == j && getKind() != CollectiveKind::Exchange && isInPlace(i);
       if ((receives[i].overlaps(sends[j]) && !inPlace) || (i != j && receives[i].overlaps(receives[j])))
         return emitOpError() << "(C3): writes " << receives[i].buffer << ", which it also "
                              << (i != j && receives[i].overlaps(receives[j]) ? "writes" : "reads")
                              << " elsewhere";
     }
+  if (failed(verifyCovers(*this, "C5", getCoversAttr(), getSends())))
+    return failure();
   unsigned waits = 0;
   for (Operation *op = (*this)->getNextNode(); op; op = op->getNextNode()) {
     if (auto other = dyn_cast<CollectiveOp>(op); other && other.getEvent() == getEvent()) {

@@ -42,7 +42,7 @@
 extern "C" {
 #endif
 
-#define TXC_STEP_ABI_VERSION 5u
+#define TXC_STEP_ABI_VERSION 6u
 #define TXC_QUERY_SYMBOL "txc_step_query"
 #define TXC_ARENA_ALIGNMENT 4096u
 /* Every buffer starts on a multiple of this many bytes. */
@@ -200,6 +200,8 @@ typedef struct txc_launch {
   uint32_t num_args;
   const uint64_t *offsets;  /* num_args arena offsets */
   int64_t blocks;           /* CPU: size of the iteration space */
+  /* NULL, or num_args numbers: rank r has argument i at offsets[i] + r * rank_strides[i]. */
+  const uint64_t *rank_strides;
 } txc_launch_t;
 
 /* What a product does to its sums before they are rounded to dtype_c. */
@@ -251,9 +253,11 @@ typedef struct txc_fill {
  * collective, and every collective is waited for.
  */
 typedef enum txc_collective_kind {
-  TXC_COLLECTIVE_ALL_REDUCE = 0,     /* receive[i] = op over ranks of send[i] */
-  TXC_COLLECTIVE_REDUCE_SCATTER = 1, /* receive[i] = op over ranks of send[rank * count + i] */
-  TXC_COLLECTIVE_ALL_GATHER = 2,     /* receive[r * count + i] = send[i] of rank r */
+  TXC_COLLECTIVE_ALL_REDUCE = 0, /* receive[i] = op over ranks of send[i] */
+  TXC_COLLECTIVE_EXCHANGE = 1,   /* receive[k * count + i] = send[rank * count + i] of rank
+                                    (rank + 1 + k) % num_ranks, k = 0 .. num_ranks - 2 */
+  TXC_COLLECTIVE_ALL_GATHER = 2, /* receive[r * count + i] = send[i] of rank r; in place:
+                                    send[r * count + i] of rank r */
 } txc_collective_kind_t;
 
 typedef enum txc_reduce_op {
@@ -262,19 +266,19 @@ typedef enum txc_reduce_op {
   TXC_REDUCE_MAX = 2,
 } txc_reduce_op_t;
 
-/* `send` and `receive` are arena offsets. They are equal (only for an all-reduce)
- * or their memory is apart. */
+/* `send` and `receive` are arena offsets. They are equal (in place: not for an
+ * exchange) or their memory is apart. */
 typedef struct txc_collective_part {
   uint64_t send, receive;
-  uint64_t count; /* elements: all-reduce of both; reduce-scatter of `receive`, `send`
-                     having num_ranks times as many; all-gather the reverse */
+  uint64_t count; /* elements: all-reduce of both; exchange of what a rank has from one
+                     other; all-gather of what it has from each rank */
 } txc_collective_part_t;
 
-/* The parts are reduced, or gathered, as one command. */
+/* The parts are reduced, exchanged or gathered as one command. */
 typedef struct txc_collective {
   const char *name;
   uint32_t kind;  /* txc_collective_kind_t */
-  uint32_t op;    /* txc_reduce_op_t; 0 for an all-gather */
+  uint32_t op;    /* txc_reduce_op_t; 0 but for an all-reduce */
   uint32_t dtype; /* txc_dtype_t: f32, bf16 or f64 */
   uint32_t num_parts;
   const txc_collective_part_t *parts;
@@ -399,7 +403,7 @@ TXC_ABI_ASSERT(txc_hyper_t, 64);
 TXC_ABI_ASSERT(txc_decode_state_t, 64);
 TXC_ABI_ASSERT(txc_loss_result_t, 8);
 TXC_ABI_ASSERT(txc_update_result_t, 44);
-TXC_ABI_ASSERT(txc_launch_t, 40);
+TXC_ABI_ASSERT(txc_launch_t, 48);
 TXC_ABI_ASSERT(txc_gemm_t, 176);
 TXC_ABI_ASSERT(txc_fill_t, 32);
 TXC_ABI_ASSERT(txc_collective_part_t, 24);

@@ -4,6 +4,7 @@
 #include "support/json.h"
 #include "support/text.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -750,6 +751,11 @@ std::string Control::nameOf(int rank) const {
   const RankPlace &place = places_[static_cast<size_t>(rank)];
   return format("rank %d (host %s, process %lld)", rank, place.host.c_str(),
                 static_cast<long long>(place.pid));
+}
+
+bool Control::isOneHost() const {
+  return std::all_of(places_.begin(), places_.end(),
+                     [&](const RankPlace &place) { return place.host == places_[0].host; });
 }
 
 int Control::sharers() const {

@@ -56,6 +56,8 @@ public:
   const std::vector<RankPlace> &places() const { return places_; }
   // "rank 1 (host a, process 17)".
   std::string nameOf(int rank) const;
+  // Whether all ranks are on hosts of one name.
+  bool isOneHost() const;
   // How many ranks may run on the processors of this one.
   int sharers() const;
 

@@ -1,6 +1,7 @@
 //===- nccl.cpp - Collectives of NVIDIA GPUs -------------------------------===//
 #include "comm/nccl.h"
 
+#include "comm/collectives.h"
 #include "device/cuda_driver.h"
 #include "support/text.h"
 
@@ -56,14 +57,14 @@ static bool fromHexText(const std::string &text, nccl::UniqueId &id) {
   return true;
 }
 
-Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(const cuda::Driver &driver, Control &control) {
+Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(Control &control) {
   cuda::FoundLibrary library = cuda::openLibrary(libraryPaths());
   if (!library.handle)
     return Status{Code::Device,
                   "several GPUs need NCCL, which cannot be loaded:\n" + library.tried +
                       "\ninstall it (apt install libnccl2, or pip install nvidia-nccl-cu13), or name "
                       "the file in TXC_NCCL_LIBRARY"};
-  std::unique_ptr<NcclCollectives> out(new NcclCollectives(driver, control));
+  std::unique_ptr<NcclCollectives> out(new NcclCollectives(control));
   const char *missing = nullptr;
 #define TXC_LOAD(function, symbol, ...)                                                                      \
   out->nccl_.function = reinterpret_cast<decltype(out->nccl_.function)>(::dlsym(library.handle, symbol));    \
@@ -104,47 +105,12 @@ Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(const cuda::Drive
   if (result != nccl::kSuccess)
     return control.failed() ? control.failure() : out->error(result, "connecting the ranks");
   out->communicator_ = communicator;
-  control.onFailure([raw = out.get()] { raw->abort(); });
-  void *place = nullptr;
-  if (cuda::Result result = driver.memHostAlloc(&place, sizeof(uint32_t), 0); result != cuda::kSuccess)
-    return driver.error(result, "allocating pinned memory");
-  out->place_ = static_cast<volatile uint32_t *>(place);
-  *out->place_ = 0;
-  control.watch([raw = out.get()] {
-    raw->tellPlace();
-    return raw->asyncError();
-  });
   return out;
 }
 
 NcclCollectives::~NcclCollectives() {
-  control_.watch({});
-  control_.onFailure({});
   if (communicator_)
     control_.failed() ? nccl_.abort(communicator_) : nccl_.destroy(communicator_);
-  if (place_)
-    driver_.memFreeHost(const_cast<uint32_t *>(place_));
-}
-
-Status NcclCollectives::markPlace(const txc_collective_t &collective, cuda::Stream stream) {
-  auto [found, isNew] = numbers_.try_emplace(&collective, static_cast<uint32_t>(numbers_.size() + 1));
-  if (isNew) {
-    std::lock_guard lock(placing_);
-    names_.push_back(collective.name);
-  }
-  // Pinned memory has one address for the host and the GPU.
-  cuda::Result result =
-      driver_.streamWriteValue32(stream, reinterpret_cast<cuda::Address>(place_), found->second, 0);
-  return result == cuda::kSuccess
-             ? Status()
-             : driver_.error(result, format("marking collective '%s'", collective.name));
-}
-
-void NcclCollectives::tellPlace() {
-  const uint32_t number = *place_;
-  std::lock_guard lock(placing_);
-  if (number >= 1 && number <= names_.size())
-    control_.at(names_[number - 1]);
 }
 
 void NcclCollectives::abort() {
@@ -202,22 +168,30 @@ Status NcclCollectives::run(const txc_collective_t &collective, cuda::Address ar
   const int op = collective.op == TXC_REDUCE_MIN   ? nccl::kMin
                  : collective.op == TXC_REDUCE_MAX ? nccl::kMax
                                                    : nccl::kSum;
-  if (Status status = markPlace(collective, stream); !status.ok())
-    return status;
+  const auto rank = static_cast<uint64_t>(control_.world().rank),
+             ranks = static_cast<uint64_t>(control_.world().size);
   nccl::Result result = nccl_.groupStart();
+  auto then = [&](nccl::Result next) { result = result == nccl::kSuccess ? next : result; };
   for (uint32_t i = 0; i < collective.num_parts && result == nccl::kSuccess; ++i) {
     const txc_collective_part_t &part = collective.parts[i];
-    const void *send = reinterpret_cast<const void *>(arena + part.send);
-    void *receive = reinterpret_cast<void *>(arena + part.receive);
+    const uint64_t bytes = part.count * bytesOfElement(collective.dtype);
+    char *send = reinterpret_cast<char *>(arena + part.send);
+    char *receive = reinterpret_cast<char *>(arena + part.receive);
     switch (collective.kind) {
     case TXC_COLLECTIVE_ALL_REDUCE:
-      result = nccl_.allReduce(send, receive, part.count, type, op, communicator, stream);
+      then(nccl_.allReduce(send, receive, part.count, type, op, communicator, stream));
       break;
-    case TXC_COLLECTIVE_REDUCE_SCATTER:
-      result = nccl_.reduceScatter(send, receive, part.count, type, op, communicator, stream);
+    case TXC_COLLECTIVE_EXCHANGE:
+      for (uint64_t k = 0; k + 1 < ranks && result == nccl::kSuccess; ++k) {
+        const uint64_t from = (rank + 1 + k) % ranks, to = (rank + ranks - 1 - k) % ranks;
+        then(nccl_.send(send + to * bytes, part.count, type, static_cast<int>(to), communicator, stream));
+        then(nccl_.receive(receive + k * bytes, part.count, type, static_cast<int>(from), communicator,
+                           stream));
+      }
       break;
     default:
-      result = nccl_.allGather(send, receive, part.count, type, communicator, stream);
+      then(nccl_.allGather(part.send == part.receive ? send + rank * bytes : send, receive, part.count, type,
+                           communicator, stream));
       break;
     }
   }

@@ -36,8 +36,10 @@ inline constexpr int kSum = 0, kMax = 2, kMin = 3;
   X(groupEnd, "ncclGroupEnd")                                                                                \
   X(allReduce, "ncclAllReduce", const void *send, void *receive, size_t count, int type, int op,             \
     Communicator communicator, cuda::Stream stream)                                                          \
-  X(reduceScatter, "ncclReduceScatter", const void *send, void *receive, size_t count, int type, int op,     \
-    Communicator communicator, cuda::Stream stream)                                                          \
+  X(send, "ncclSend", const void *send, size_t count, int type, int peer, Communicator communicator,         \
+    cuda::Stream stream)                                                                                     \
+  X(receive, "ncclRecv", void *receive, size_t count, int type, int peer, Communicator communicator,         \
+    cuda::Stream stream)                                                                                     \
   X(allGather, "ncclAllGather", const void *send, void *receive, size_t count, int type,                     \
     Communicator communicator, cuda::Stream stream)
 

@@ -60,6 +60,7 @@ Result<std::unique_ptr<CpuDevice>> CpuDevice::create(uint64_t arenaBytes, int th
     if (!collectives.ok())
       return collectives.status();
     device->collectives_ = std::move(*collectives);
+    device->rank_ = static_cast<uint64_t>(control->world().rank);
     device->info_.communication = device->collectives_->name();
   }
   device->table_ = {
@@ -196,15 +197,22 @@ int32_t CpuDevice::launch(void *self, char *arena, const txc_launch_t *command) 
     return 1;
   }
   const int64_t blocks = command->blocks;
+  const uint64_t *offsets = command->offsets;
+  if (command->rank_strides) {
+    device.offsets_.assign(offsets, offsets + command->num_args);
+    for (uint32_t i = 0; i < command->num_args; ++i)
+      device.offsets_[i] += device.rank_ * command->rank_strides[i];
+    offsets = device.offsets_.data();
+  }
   if (blocks <= 1 || device.info_.threads == 1) {
     if (blocks > 0)
-      command->kernel(arena, command->offsets, 0, blocks);
+      command->kernel(arena, offsets, 0, blocks);
     return 0;
   }
   const int64_t chunk = std::max<int64_t>(1, blocks / (device.info_.threads * kChunksPerThread));
 #pragma omp parallel for schedule(dynamic, 1)
   for (int64_t begin = 0; begin < blocks; begin += chunk)
-    command->kernel(arena, command->offsets, begin, std::min(begin + chunk, blocks));
+    command->kernel(arena, offsets, begin, std::min(begin + chunk, blocks));
   return 0;
 }
 

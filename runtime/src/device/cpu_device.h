@@ -67,6 +67,8 @@ private:
   std::optional<Arena> copy_; // of copyOut()
   MatrixProducts products_;
   std::unique_ptr<HostCollectives> collectives_; // null for one rank
+  uint64_t rank_ = 0;
+  std::vector<uint64_t> offsets_; // of a launch, on this rank
   txc_device_t table_ = {};
   DeviceInfo info_;
   Status failure_;

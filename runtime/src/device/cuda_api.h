@@ -39,12 +39,17 @@ struct Uuid {
   unsigned char bytes[16];
 };
 
+struct IpcHandle { // CUipcMemHandle
+  char bytes[64];
+};
+
 struct alignas(64) TensorMap {
   unsigned char opaque[128];
 };
 
 // CUresult.
 inline constexpr Result kSuccess = 0;
+inline constexpr Result kInvalidValue = 1;
 inline constexpr Result kOutOfMemory = 2;
 inline constexpr Result kInsufficientDriver = 35;
 inline constexpr Result kDeviceUnavailable = 46;
@@ -53,7 +58,9 @@ inline constexpr Result kInvalidDevice = 101;
 inline constexpr Result kNoBinaryForGpu = 209;
 inline constexpr Result kEccUncorrectable = 214;
 inline constexpr Result kUnsupportedPtxVersion = 222;
+inline constexpr Result kInvalidHandle = 400;
 inline constexpr Result kNotReady = 600;
+inline constexpr Result kNotSupported = 801;
 inline constexpr Result kIllegalAddress = 700;
 inline constexpr Result kHardwareStackError = 714;
 inline constexpr Result kIllegalInstruction = 715;
@@ -73,6 +80,12 @@ inline constexpr int kAttributeMaxSharedPerBlock = 97; // MAX_SHARED_MEMORY_PER_
 inline constexpr int kFunctionMaxDynamicShared = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 inline constexpr unsigned kStreamNonBlocking = 1;
+// Lower is more urgent; the driver takes the most urgent that it has.
+inline constexpr int kMostUrgent = -1000;
+inline constexpr unsigned long long kGraphUseNodePriority =
+    8;                                                  // CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY
+inline constexpr unsigned kWaitValueEqual = 1;          // CU_STREAM_WAIT_VALUE_EQ
+inline constexpr unsigned kIpcLazyEnablePeerAccess = 1; // CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS
 inline constexpr unsigned kEventBlockingSync = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
 inline constexpr unsigned kEventRecordExternal = 1; // CU_EVENT_RECORD_EXTERNAL
@@ -109,7 +122,12 @@ inline constexpr int kMapPromotion256 = 3;
   X(memFreeHost, "cuMemFreeHost", void *memory)                                                              \
   X(memcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", Address to, const void *from, size_t bytes, Stream stream)      \
   X(memcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", void *to, Address from, size_t bytes, Stream stream)            \
+  X(memcpyDtoDAsync, "cuMemcpyDtoDAsync_v2", Address to, Address from, size_t bytes, Stream stream)          \
+  X(memsetD32Async, "cuMemsetD32Async", Address to, unsigned value, size_t count, Stream stream)             \
   X(memsetD8Async, "cuMemsetD8Async", Address to, unsigned char value, size_t count, Stream stream)          \
+  X(ipcGetMemHandle, "cuIpcGetMemHandle", IpcHandle *handle, Address address)                                \
+  X(ipcOpenMemHandle, "cuIpcOpenMemHandle_v2", Address *address, IpcHandle handle, unsigned flags)           \
+  X(ipcCloseMemHandle, "cuIpcCloseMemHandle", Address address)                                               \
   X(moduleLoadDataEx, "cuModuleLoadDataEx", Module *module, const void *image, unsigned numOptions,          \
     int *options, void **values)                                                                             \
   X(moduleUnload, "cuModuleUnload", Module module)                                                           \
@@ -119,10 +137,14 @@ inline constexpr int kMapPromotion256 = 3;
     unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes, Stream stream,                  \
     void **parameters, void **extra)                                                                         \
   X(streamCreate, "cuStreamCreate", Stream *stream, unsigned flags)                                          \
+  X(streamCreateWithPriority, "cuStreamCreateWithPriority", Stream *stream, unsigned flags, int priority)    \
   X(streamDestroy, "cuStreamDestroy_v2", Stream stream)                                                      \
   X(streamSynchronize, "cuStreamSynchronize", Stream stream)                                                 \
   X(streamWaitEvent, "cuStreamWaitEvent", Stream stream, Event event, unsigned flags)                        \
-  X(streamWriteValue32, "cuStreamWriteValue32_v2", Stream stream, Address to, uint32_t value, unsigned flags) \
+  X(streamQuery, "cuStreamQuery", Stream stream)                                                             \
+  X(streamWaitValue32, "cuStreamWaitValue32_v2", Stream stream, Address at, uint32_t value, unsigned flags)  \
+  X(streamWriteValue32, "cuStreamWriteValue32_v2", Stream stream, Address to, uint32_t value,                \
+    unsigned flags)                                                                                          \
   X(streamBeginCapture, "cuStreamBeginCapture_v2", Stream stream, unsigned mode)                             \
   X(streamEndCapture, "cuStreamEndCapture", Stream stream, Graph *graph)                                     \
   X(graphInstantiate, "cuGraphInstantiateWithFlags", GraphExec *exec, Graph graph, unsigned long long flags) \

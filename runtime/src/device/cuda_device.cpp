@@ -1,6 +1,8 @@
 //===- cuda_device.cpp - A step on an NVIDIA GPU ---------------------------===//
 #include "device/cuda_device.h"
 
+#include "comm/nccl.h"
+#include "comm/peer_collectives.h"
 #include "device/arena.h"
 #include "loader/step_file.h"
 #include "report/gpu_peaks.h"
@@ -105,7 +107,12 @@ CudaDevice::~CudaDevice() {
           driver_.graphExecDestroy(graph);
     destroy(entry.times);
   }
+  if (collectivePlace_) {
+    control_->watch({});
+    control_->onFailure({});
+  }
   collectives_.reset();
+  collectivePlace_.reset();
   for (const auto &events : collectiveEvents_)
     destroy(events);
   if (collectiveStream_)
@@ -355,8 +362,10 @@ Status CudaDevice::prepareLaunch(const txc_launch_t &command) {
   for (uint32_t i = 0; i < kernel.num_tensor_maps; ++i)
     if (Status status = encodeMap(command, kernel.tensor_maps[i], launch.maps[i]); !status.ok())
       return status;
+  const auto rank = static_cast<uint64_t>(control_ ? control_->world().rank : 0);
   for (uint32_t i = 0; i < command.num_args; ++i)
-    launch.addresses.push_back(arena_ + command.offsets[i]);
+    launch.addresses.push_back(arena_ + command.offsets[i] +
+                               (command.rank_strides ? rank * command.rank_strides[i] : 0));
   launch.scalars.assign(kernel.scalars, kernel.scalars + kernel.num_scalars);
   for (cuda::TensorMap &map : launch.maps)
     launch.parameters.push_back(&map);
@@ -405,10 +414,12 @@ Status CudaDevice::allocate(const StepFile &step) {
   if (bytes > free)
     return shortage();
   // Large allocations are aligned to more than a page of the arena; a small one may not be.
-  cuda::Result result = driver_.memAlloc(&allocation_, bytes);
+  const uint64_t flagBytes = PeerCollectives::flagBytes(static_cast<int>(step_->num_ranks)),
+                 taken = bytes + flagBytes;
+  cuda::Result result = driver_.memAlloc(&allocation_, taken);
   if (result == kSuccess && allocation_ % TXC_ARENA_ALIGNMENT != 0) {
     driver_.memFree(allocation_);
-    result = driver_.memAlloc(&allocation_, bytes + TXC_ARENA_ALIGNMENT);
+    result = driver_.memAlloc(&allocation_, taken + TXC_ARENA_ALIGNMENT);
   }
   if (result == cuda::kOutOfMemory) {
     allocation_ = 0;
@@ -417,7 +428,7 @@ Status CudaDevice::allocate(const StepFile &step) {
   if (result != kSuccess)
     return check(result, "allocating the arena of " + bytesText(bytes));
   arena_ = (allocation_ + TXC_ARENA_ALIGNMENT - 1) / TXC_ARENA_ALIGNMENT * TXC_ARENA_ALIGNMENT;
-  if (Status status = check(driver_.memsetD8Async(arena_, 0, bytes, stream_), "zeroing the arena");
+  if (Status status = check(driver_.memsetD8Async(arena_, 0, taken, stream_), "zeroing the arena");
       !status.ok())
     return status;
 
@@ -715,12 +726,46 @@ Status CudaDevice::connect(Control &control) {
   control_ = &control;
   if (Status status = checkApart(control); !status.ok())
     return status;
-  Result<std::unique_ptr<NcclCollectives>> collectives = NcclCollectives::open(driver_, control);
-  if (!collectives.ok())
-    return collectives.status();
-  collectives_ = std::move(*collectives);
+  // The flags are zero before any rank hears of them.
+  if (Status status = synchronize(); !status.ok())
+    return status;
+  std::vector<const txc_collective_t *> sums;
+  for (const Entry &entry : entries_)
+    for (const CommandList::Item &item : entry.commands.items)
+      if (item.kind == CommandList::Item::Kind::Collective)
+        if (auto *collective = static_cast<const txc_collective_t *>(item.command);
+            collective->kind == TXC_COLLECTIVE_ALL_REDUCE)
+          sums.push_back(collective);
+  std::string why;
+  Result<std::unique_ptr<PeerCollectives>> peers = PeerCollectives::open(
+      driver_, control, {context_, allocation_, arena_, arena_ + step_->arena_bytes, stream_}, sums, why);
+  if (!peers.ok())
+    return peers.status();
+  if (*peers) {
+    collectives_ = std::move(*peers);
+  } else {
+    if (control.isOneHost() && PeerCollectives::wanted())
+      info_.warnings.push_back(
+          "GPUs exchange gradients and weights by NCCL, which takes multiprocessors from other "
+          "work: " +
+          why);
+    Result<std::unique_ptr<NcclCollectives>> nccl = NcclCollectives::open(control);
+    if (!nccl.ok())
+      return nccl.status();
+    collectives_ = std::move(*nccl);
+  }
   info_.communication = collectives_->name();
-  cuda::Result result = driver_.streamCreate(&collectiveStream_, cuda::kStreamNonBlocking);
+  Result<std::unique_ptr<CollectivePlace>> place = CollectivePlace::open(driver_);
+  if (!place.ok())
+    return place.status();
+  collectivePlace_ = std::move(*place);
+  control.onFailure([this] { collectives_->abort(); });
+  control.watch([this] {
+    collectivePlace_->tell(*control_);
+    return collectives_->asyncError();
+  });
+  cuda::Result result =
+      driver_.streamCreateWithPriority(&collectiveStream_, cuda::kStreamNonBlocking, cuda::kMostUrgent);
   collectiveEvents_.resize(step_->num_events);
   for (auto &events : collectiveEvents_)
     for (cuda::Event &event : events)
@@ -741,6 +786,8 @@ int32_t CudaDevice::collectiveCommand(void *self, char *, const txc_collective_t
   if (result == kSuccess)
     result = device.driver_.streamWaitEvent(device.collectiveStream_, begin, 0);
   Status status = device.check(result, format("collective '%s'", command->name));
+  if (status.ok())
+    status = device.collectivePlace_->mark(*command, device.collectiveStream_);
   if (status.ok())
     status = device.collectives_->run(*command, device.arena_, device.collectiveStream_);
   if (status.ok())
@@ -790,7 +837,7 @@ Status CudaDevice::capture(const txc_entry_t &entry, cuda::GraphExec &exec) {
   if (!status.ok())
     return status;
   if (result == kSuccess)
-    result = driver_.graphInstantiate(&exec, graph, 0);
+    result = driver_.graphInstantiate(&exec, graph, cuda::kGraphUseNodePriority);
   if (graph)
     driver_.graphDestroy(graph);
   if (result != kSuccess)

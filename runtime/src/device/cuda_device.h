@@ -18,7 +18,7 @@
 #ifndef TXC_RUNTIME_DEVICE_CUDA_DEVICE_H
 #define TXC_RUNTIME_DEVICE_CUDA_DEVICE_H
 
-#include "comm/nccl.h"
+#include "comm/gpu_collectives.h"
 #include "device/command_timer.h"
 #include "device/cublas_lt.h"
 #include "device/cuda_driver.h"
@@ -133,7 +133,8 @@ private:
   // when it has ended.
   cuda::Stream collectiveStream_ = nullptr;
   std::vector<std::array<cuda::Event, 2>> collectiveEvents_;
-  std::unique_ptr<NcclCollectives> collectives_; // null for one rank
+  std::unique_ptr<GpuCollectives> collectives_; // null for one rank
+  std::unique_ptr<CollectivePlace> collectivePlace_;
   Control *control_ = nullptr;
   size_t freeAtStart_ = 0;
   cuda::Address allocation_ = 0, arena_ = 0;

@@ -62,7 +62,8 @@ static Json hardwareJson(const RunFacts &facts) {
           {"memory_gb", gigabytes(facts.hardware.memoryBytes)},
           {"peak_tflops", positiveOrNull(facts.peak.flops / 1e12)},
           {"peak_source", facts.peak.source},
-          {"matrix_products", device.library}};
+          {"matrix_products", device.library},
+          {"communication", textOrNull(device.communication)}};
 }
 
 static Json theoryJson(const RunFacts &facts) {

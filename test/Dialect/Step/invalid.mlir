@@ -318,13 +318,13 @@ step.program @p num_ranks 2 {
 
 // -----
 
-// step.collective (C2): a reduce-scatter reads the shards of all ranks.
+// step.collective (C2): an exchange reads the shards of all ranks.
 step.program @p num_ranks 2 {
   step.alloc @a grad : tensor<100xf32> bytes 400
   step.alloc @b grad_shard : tensor<64xf32> bytes 256
   step.entry @micro {
     // expected-error @+1 {{(C2): bytes 0 to 512 of @a, whose slot has 400}}
-    step.collective "c" reduce_scatter [@a] to [@b] counts [64] event 0
+    step.collective "c" exchange [@a] to [@b] counts [64] event 0
     step.wait 0
   }
 }
@@ -343,13 +343,80 @@ step.program @p num_ranks 2 {
 
 // -----
 
-// step.collective (C3): only an all-reduce is done in place.
+// step.collective (C2): in place, an all-gather has the shards of all ranks.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<100xf32> bytes 400
+  step.entry @micro {
+    // expected-error @+1 {{(C2): bytes 0 to 512 of @a, whose slot has 400}}
+    step.collective "c" all_gather [@a] to [@a] counts [64] event 0
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C3): an exchange is not done in place.
 step.program @p num_ranks 2 {
   step.alloc @a grad : tensor<128xf32> bytes 512
   step.entry @micro {
     // expected-error @+1 {{(C3): writes a, which it also reads elsewhere}}
-    step.collective "c" all_gather [@a] to [@a] counts [64] event 0
+    step.collective "c" exchange [@a] to [@a] counts [64] event 0
     step.wait 0
+  }
+}
+
+// -----
+
+// step.collective (C5): what is covered lies behind what is sent.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<64xf32> bytes 256
+  step.alloc @between grad : tensor<64xf32> bytes 256
+  step.alloc @b grad : tensor<64xf32> bytes 256
+  step.alloc @other communication : tensor<32xf32> bytes 128 in @micro
+  step.entry @micro {
+    // expected-error @+1 {{(C5): covers @b, which does not come after another buffer that it touches}}
+    step.collective "c" exchange [@a] to [@other] counts [32] event 0 covers [@b]
+    step.wait 0
+  }
+}
+
+// -----
+
+// step.launch (C3): a stride for each argument.
+step.program @p num_ranks 2 {
+  step.alloc @a grad : tensor<64xf32> bytes 256
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{(C3): expects 1 rank_strides, found 2}}
+    step.launch "l" @k [@a] offsets [0] inputs 0 rank_strides [128, 128]
+  }
+}
+
+// -----
+
+// step.launch (C3): the last rank, too, stays within the buffer.
+step.program @p num_ranks 4 {
+  step.alloc @a grad : tensor<64xf32> bytes 256
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{(C3): the last rank's place in @a is byte 384, its slot has 256}}
+    step.launch "l" @k [@a] offsets [0] inputs 0 rank_strides [128]
+  }
+}
+
+// -----
+
+// step.launch (C4): what is covered lies behind an argument.
+step.program @p num_ranks 2 {
+  step.alloc @b grad : tensor<64xf32> bytes 256
+  step.alloc @a grad : tensor<64xf32> bytes 256
+  step.kernel @k "row_wise" blocks [1] {
+  }
+  step.entry @micro {
+    // expected-error @+1 {{(C4): covers @b, which does not come after another buffer that it touches}}
+    step.launch "l" @k [@a] offsets [0] inputs 0 rank_strides [128] covers [@b]
   }
 }
 

@@ -83,18 +83,35 @@ step.program @ranks num_ranks 2 zero_level 1 {
   step.alloc @w.grad_shard grad_shard : tensor<64xf32> bytes 256 shard_of 100
   step.alloc @w.compute compute : tensor<100xf32> bytes 400 slot 512
   step.alloc @loss loss : tensor<2xf32> bytes 8
+  step.alloc @w.other communication : tensor<64xf32> bytes 256 in @micro
+  step.alloc @a.grad grad : tensor<64xf32> bytes 256
+  step.alloc @b.grad grad : tensor<64xf32> bytes 256
+  step.alloc @ab.other communication : tensor<64xf32> bytes 256 in @micro
+  step.kernel @add "row_wise" blocks [1] {
+  }
   // CHECK: step.kernel @adamw "adamw" segments [0, 64, 1, 2, 0] wholes [100] {
   step.kernel @adamw "adamw" segments [0, 64, 1, 2, 0] wholes [100] {
   }
   step.entry @micro {
-    // CHECK: step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
-    step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+    // CHECK: step.collective "gradients" exchange [@w.grad] to [@w.other] counts [64] event 0
+    step.collective "gradients" exchange [@w.grad] to [@w.other] counts [64] event 0
     // CHECK-NEXT: step.wait 0
     step.wait 0
+    // CHECK-NEXT: step.launch "w.sum" @add [@w.grad, @w.other, @w.grad_shard] offsets [0, 0, 0] inputs 2 rank_strides [256, 0, 0]
+    step.launch "w.sum" @add [@w.grad, @w.other, @w.grad_shard] offsets [0, 0, 0] inputs 2 rank_strides [256, 0, 0]
     // CHECK-NEXT: step.collective "loss" all_reduce by max [@loss] to [@loss] counts [1] offsets [4, 4] event 1
     step.collective "loss" all_reduce by max [@loss] to [@loss] counts [1] offsets [4, 4] event 1
     step.collective "weights" all_gather [@w] to [@w.compute] counts [64] event 2
     step.wait 1
     step.wait 2
+    // Gradients one behind the other, summed as one.
+    // CHECK: step.collective "run" exchange [@a.grad] to [@ab.other] counts [64] event 3 covers [@b.grad]
+    step.collective "run" exchange [@a.grad] to [@ab.other] counts [64] event 3 covers [@b.grad]
+    step.wait 3
+    // CHECK: step.launch "run.sum" @add [@a.grad, @ab.other, @a.grad] offsets [0, 0, 0] inputs 2 rank_strides [256, 0, 256] covers [@b.grad]
+    step.launch "run.sum" @add [@a.grad, @ab.other, @a.grad] offsets [0, 0, 0] inputs 2 rank_strides [256, 0, 256] covers [@b.grad]
+    // CHECK: step.collective "run.sums" all_gather [@a.grad] to [@a.grad] counts [64] event 4 covers [@b.grad]
+    step.collective "run.sums" all_gather [@a.grad] to [@a.grad] counts [64] event 4 covers [@b.grad]
+    step.wait 4
   }
 }

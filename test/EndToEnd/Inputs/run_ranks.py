@@ -15,6 +15,7 @@ import numpy as np
 
 ALIGNMENT = 4096
 PARAM, TOKENS, TARGETS, HYPER, LOSS, STATS = 0, 4, 5, 6, 7, 8  # kinds of buffers
+EXCHANGE, GATHER = 1, 2  # kinds of collectives
 DTYPES = {0: np.float32, 2: np.int32, 3: np.float64, 4: np.uint8}
 u8, u32, u64, i64, f32, ptr, text = c.c_uint8, c.c_uint32, c.c_uint64, c.c_int64, c.c_float, c.c_void_p, c.c_char_p
 
@@ -33,7 +34,7 @@ Hyper = struct("Hyper", *words(f32, "learning_rate beta1 beta2 epsilon weight_de
                                "bias_correction1 bias_correction2"),
                *words(u32, "seed_lo seed_hi step_lo accumulated rank num_ranks skip_nonfinite"))
 Launch = struct("Launch", ("name", text), ("kernel", ptr), *words(u32, "kernel_index num_args"),
-                ("offsets", c.POINTER(u64)), ("blocks", i64))
+                ("offsets", c.POINTER(u64)), ("blocks", i64), ("rank_strides", c.POINTER(u64)))
 Gemm = struct("Gemm", ("name", text), *words(u32, "dtype dtype_c transpose_a transpose_b accumulate batch"), *words(i64, "m n k lda ldb ldc stride_a stride_b stride_c"),
               *words(u64, "a b c workspace workspace_bytes"), *words(u32, "epilogue reserved"),
               *words(u64, "bias addend hyper"))
@@ -84,7 +85,9 @@ class Rank:
         return self.arena[offset:offset + size].view(dtype)
 
     def launch(self, it):
-        KERNEL(it.kernel)(self.arena.ctypes.data, it.offsets, 0, it.blocks)
+        strides = it.rank_strides[:it.num_args] if it.rank_strides else [0] * it.num_args
+        offsets = [offset + self.number * stride for offset, stride in zip(it.offsets[:it.num_args], strides)]
+        KERNEL(it.kernel)(self.arena.ctypes.data, (u64 * it.num_args)(*offsets), 0, it.blocks)
 
     def gemm(self, it):
         def operand(offset, rows, columns, stride, batch, i):
@@ -105,18 +108,21 @@ class Rank:
         self.arena[it.offset:it.offset + it.bytes] = it.value
 
     def parts(self, it):
-        many = self.world.step.num_ranks
+        """What a collective sends and receives; a gather in place sends this rank's part of what it receives."""
+        many, dtype = self.world.step.num_ranks, DTYPES[it.dtype]
         for part in it.parts[:it.num_parts]:
-            yield (self.view(part.send, part.count * (many if it.kind == 1 else 1), DTYPES[it.dtype]),
-                   self.view(part.receive, part.count * (many if it.kind == 2 else 1), DTYPES[it.dtype]))
+            at = self.number * part.count * np.dtype(dtype).itemsize if it.kind == GATHER and part.send == part.receive else 0
+            yield (self.view(part.send + at, part.count * (many if it.kind == EXCHANGE else 1), dtype),
+                   self.view(part.receive, part.count * {EXCHANGE: many - 1, GATHER: many}.get(it.kind, 1), dtype))
 
     def collective(self, it):
         assert it.event not in self.pending, "event in use"
         copy = Collective.from_buffer_copy(it)
         self.pending[it.event] = copy
         for send, receive in self.parts(copy):
-            if send.ctypes.data != receive.ctypes.data:
-                receive[:] = np.nan
+            kept = send.copy()
+            receive[:] = np.nan
+            send[:] = kept
 
     def wait(self, it):
         # Ranks may wait in any order, but all run one program: in the same.
@@ -127,13 +133,14 @@ class Rank:
         results = []
         for i, (send, receive) in enumerate(self.parts(copy)):
             every = [sent[i] for sent in world.sent]
-            if copy.kind == 2:
+            if copy.kind == GATHER:
                 results.append((receive, np.concatenate(every)))
-                continue
-            total = [np.sum, np.min, np.max][copy.op](np.stack(every), axis=0)
-            if copy.kind == 1:
-                total = total[self.number * len(receive):][:len(receive)]
-            results.append((receive, total))
+            elif copy.kind == EXCHANGE:
+                count = len(send) // len(every)
+                others = [every[(self.number + 1 + k) % len(every)] for k in range(len(every) - 1)]
+                results.append((receive, np.concatenate([other[self.number * count:][:count] for other in others])))
+            else:
+                results.append((receive, [np.sum, np.min, np.max][copy.op](np.stack(every), axis=0)))
         world.barrier.wait()
         for receive, value in results:
             receive[:] = value
@@ -162,7 +169,7 @@ class World:
         self.library = c.CDLL(path)
         query = self.library.txc_step_query
         query.restype = c.POINTER(Step)
-        self.step = query(5).contents
+        self.step = query(6).contents
         self.buffers = self.step.buffers[:self.step.num_buffers]
         self.entries = {e.name.decode(): e for e in self.step.entries[:self.step.num_entries]}
         self.barrier = threading.Barrier(self.step.num_ranks)

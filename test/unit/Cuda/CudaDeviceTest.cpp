@@ -1,4 +1,5 @@
 //===- CudaDeviceTest.cpp - The CUDA backend on a GPU that does not exist --===//
+#include "comm/peer_collectives.h"
 #include "device/cuda_device.h"
 
 #include "TempFolder.h"
@@ -11,7 +12,10 @@
 #include <cmath>
 #include <csignal>
 #include <dlfcn.h>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <iomanip>
+#include <sstream>
 #include <thread>
 #include <unistd.h>
 
@@ -768,10 +772,14 @@ protected:
       auto joined = Control::join(world, 20);
       ASSERT_TRUE(joined.ok()) << joined.status().message();
       auto all = (*joined)->gather(otherGpu);
-      if (all.ok() && (*all)[0] != otherGpu)
-        all = (*joined)->gather("");
-      if (all.ok())
-        id = (*all)[0];
+      bool goesOn = all.ok() && (*all)[0] != otherGpu;
+      if (goesOn)
+        goesOn = (*joined)->gather(handle).ok();
+      if (goesOn)
+        goesOn = (*joined)->gather(handle.empty() ? "its memory is its own" : "").ok();
+      if (goesOn && handle.empty())
+        if (all = (*joined)->gather(""); all.ok())
+          id = (*all)[0];
       while (!(*joined)->failed() && !leave)
         ::usleep(5000);
     });
@@ -788,7 +796,7 @@ protected:
     other.join();
     EXPECT_EQ(fake->communicators, 0);
     // Rank 0's id of NCCL went to the other rank.
-    if (id != otherGpu) {
+    if (usesNccl) {
       EXPECT_EQ(id.size(), 256u);
       EXPECT_EQ(id.substr(0, 6), "fbf9f7");
     }
@@ -822,7 +830,8 @@ protected:
   std::unique_ptr<Control> control;
   std::thread other;
   std::atomic<bool> leave{false};
-  std::string otherGpu = "elsewhere", id;
+  bool usesNccl = true;
+  std::string otherGpu = "elsewhere", id, handle; // of the other's memory
   ScopedVariable nccl{"TXC_NCCL_LIBRARY", FAKE_CUDA};
 };
 
@@ -897,6 +906,7 @@ TEST_F(CudaRanks, TellsTheCollectiveThatTheGpuIsIn) {
 class CudaRanksOnOneGpu : public CudaRanks {
 protected:
   CudaRanksOnOneGpu() {
+    usesNccl = false;
     otherGpu.clear();
     for (int i = 0; i < 16; ++i)
       otherGpu += "a0";
@@ -936,4 +946,138 @@ TEST_F(CudaRanks, AbortsWhenAnotherRankFails) {
   for (int turn = 0; turn < 400 && fake->aborts == 0; ++turn)
     ::usleep(10000);
   EXPECT_EQ(fake->aborts, 1);
+}
+
+// The memory of both ranks; what the other does is done by hand, ahead of this one.
+class CudaPeers : public CudaRanks {
+protected:
+  static constexpr uint64_t kShard = 8, kFlags = 1024; // bytes
+  struct Memory {
+    alignas(256) float arena[kFlags / 4];
+    uint32_t flags[128];
+    uint32_t &ready(int rank) { return flags[64 * rank]; }
+    uint32_t &done(int rank) { return flags[64 * rank + 32]; }
+  };
+  CudaPeers() {
+    usesNccl = false;
+    for (Memory *memory : {&own, &peer}) {
+      for (size_t i = 0; i < std::size(memory->arena); ++i)
+        memory->arena[i] = static_cast<float>(i) + (memory == &peer ? 1000 : 0);
+      std::fill(std::begin(memory->flags), std::end(memory->flags), 0u);
+    }
+    std::string boot;
+    std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+    std::ostringstream text;
+    text << boot << " 0 " << kFlags << ' ' << std::hex << std::setfill('0');
+    cuda::IpcHandle bytes = {};
+    const auto address = reinterpret_cast<cuda::Address>(&peer);
+    std::memcpy(bytes.bytes, &address, sizeof(address));
+    for (unsigned char byte : bytes.bytes)
+      text << std::setw(2) << static_cast<unsigned>(byte);
+    handle = text.str();
+  }
+  void TearDown() override {
+    if (stream)
+      driver.streamDestroy(stream);
+    CudaRanks::TearDown();
+  }
+  // Null if the ranks do not reach each other's memory.
+  std::unique_ptr<PeerCollectives> openPeers() {
+    driver = *cuda::Driver::load();
+    EXPECT_TRUE(control->gather("here").ok());
+    EXPECT_EQ(driver.streamCreate(&stream, cuda::kStreamNonBlocking), cuda::kSuccess);
+    const auto base = reinterpret_cast<cuda::Address>(&own);
+    auto peers =
+        PeerCollectives::open(driver, *control, {nullptr, base, base, base + kFlags, stream}, {&loss}, why);
+    EXPECT_TRUE(peers.ok()) << peers.status().message();
+    return peers.ok() ? std::move(*peers) : nullptr;
+  }
+  void run(PeerCollectives &peers, const txc_collective_t &collective) {
+    own.ready(1) = own.done(1) = 1;
+    fake->executed.clear();
+    ASSERT_TRUE(peers.run(collective, reinterpret_cast<cuda::Address>(&own), stream).ok());
+    driver.streamSynchronize(stream);
+    // Each waited for the other, cleared what it saw, and left the other to clear its own.
+    EXPECT_EQ(executed("wait"), 2);
+    EXPECT_EQ(executed("wait in vain"), 0);
+    EXPECT_EQ(std::make_pair(own.ready(1), own.done(1)), std::make_pair(0u, 0u));
+    EXPECT_EQ(std::make_pair(peer.ready(0), peer.done(0)), std::make_pair(1u, 1u));
+    peer.ready(0) = peer.done(0) = 0;
+  }
+  void move(PeerCollectives &peers, txc_collective_kind_t kind, uint64_t send, uint64_t receive) {
+    const txc_collective_part_t part = {send, receive, kShard / 4};
+    run(peers, {"weights", kind, 0, TXC_DTYPE_F32, 1, &part, 0, 0});
+  }
+
+  Memory own, peer;
+  cuda::Driver driver;
+  cuda::Stream stream = nullptr;
+  std::string why;
+  txc_collective_part_t numbers[2] = {{0, 0, 1}, {4, 4, 1}};
+  txc_collective_t loss = {"loss", TXC_COLLECTIVE_ALL_REDUCE, TXC_REDUCE_SUM, TXC_DTYPE_F32, 2, numbers, 0,
+                           0};
+};
+
+TEST_F(CudaPeers, MoveShards) {
+  fake->sharesMemory = true;
+  std::unique_ptr<PeerCollectives> peers = openPeers();
+  ASSERT_NE(peers, nullptr) << why;
+  // Of two shards from 64 on, what the other has of the first.
+  move(*peers, TXC_COLLECTIVE_EXCHANGE, 64, 512);
+  EXPECT_EQ(executed("copy 8"), 1);
+  EXPECT_EQ(std::make_pair(own.arena[128], own.arena[129]), std::make_pair(1016.0f, 1017.0f));
+  EXPECT_EQ(own.arena[130], 130);
+  // The own shard, then the other's.
+  move(*peers, TXC_COLLECTIVE_ALL_GATHER, 64, 640);
+  EXPECT_EQ(executed("copy 8"), 2);
+  EXPECT_EQ(std::vector<float>(own.arena + 160, own.arena + 165),
+            (std::vector<float>{16, 17, 1016, 1017, 164}));
+  // In place only the other's.
+  move(*peers, TXC_COLLECTIVE_ALL_GATHER, 768, 768);
+  EXPECT_EQ(executed("copy 8"), 1);
+  EXPECT_EQ(std::vector<float>(own.arena + 192, own.arena + 197),
+            (std::vector<float>{192, 193, 1194, 1195, 196}));
+  peers.reset();
+  EXPECT_EQ(fake->calls["cuIpcCloseMemHandle"], 1);
+}
+
+// A block per part; the result goes to its place when the other has read, too.
+TEST_F(CudaPeers, SumFewNumbers) {
+  fake->sharesMemory = true;
+  std::unique_ptr<PeerCollectives> peers = openPeers();
+  ASSERT_NE(peers, nullptr) << why;
+  run(*peers, loss);
+  EXPECT_EQ(fake->executed,
+            (std::vector<std::string>{"wait", "kernel reduce_f32_add", "wait", "kernel unpack"}));
+  EXPECT_EQ(fake->grid[0], 2u);
+  const txc_collective_t unknown = loss;
+  EXPECT_FALSE(peers->run(unknown, reinterpret_cast<cuda::Address>(&own), stream).ok());
+}
+
+// What waits for a rank that is gone is let go.
+TEST_F(CudaPeers, AreReleased) {
+  fake->sharesMemory = true;
+  std::unique_ptr<PeerCollectives> peers = openPeers();
+  ASSERT_NE(peers, nullptr) << why;
+  driver.streamWriteValue32(stream, reinterpret_cast<cuda::Address>(&own.arena), 7, 0); // not yet done
+  std::thread later([&] {
+    ::usleep(20000);
+    driver.streamSynchronize(stream);
+  });
+  peers->abort();
+  later.join();
+  EXPECT_EQ(std::make_pair(own.ready(1), own.done(1)), std::make_pair(1u, 1u));
+}
+
+TEST_F(CudaPeers, NeedSharedMemory) {
+  EXPECT_EQ(openPeers(), nullptr);
+  EXPECT_MENTIONS(why, "rank 0 (host ");
+  EXPECT_MENTIONS(why, "asking for a handle of the arena");
+}
+
+TEST_F(CudaPeers, NeedAKernelForEverySum) {
+  fake->sharesMemory = true;
+  loss.dtype = TXC_DTYPE_BF16;
+  EXPECT_EQ(openPeers(), nullptr);
+  EXPECT_MENTIONS(why, "preparing small all-reduces");
 }

@@ -107,7 +107,7 @@ module @ranks {
     step.kernel @clear "row_wise" blocks [2, 5] {
     }
     step.entry @micro {
-      step.collective "gradients" reduce_scatter [@w.grad] to [@w.grad_shard] counts [64] event 0
+      step.collective "gradients" exchange [@w.grad] to [@w.grad_shard] counts [64] event 0
       step.collective "loss" all_reduce by max [@loss, @loss] to [@loss, @loss] counts [1, 1] offsets [0, 0, 4, 4] event 2
       step.wait 2
       step.wait 0
@@ -339,7 +339,7 @@ TEST_F(Link, Collectives) {
   EXPECT_EQ(device.waits, (std::vector<uint32_t>{2, 0}));
   ASSERT_EQ(device.collectives.size(), 2u);
   const txc_collective_t &gradients = *device.collectives[0], &loss = *device.collectives[1];
-  EXPECT_EQ(gradients.kind, uint32_t(TXC_COLLECTIVE_REDUCE_SCATTER));
+  EXPECT_EQ(gradients.kind, uint32_t(TXC_COLLECTIVE_EXCHANGE));
   EXPECT_EQ(gradients.dtype, uint32_t(TXC_DTYPE_F32));
   EXPECT_EQ(gradients.event, 0u);
   ASSERT_EQ(gradients.num_parts, 1u);

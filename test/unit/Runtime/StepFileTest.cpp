@@ -44,7 +44,7 @@ TEST(StepFile, MetadataWithoutLoading) {
 }
 
 TEST(StepFile, RefusesOtherMachinesAndReleases) {
-  EXPECT_MENTIONS(loadError(toyDir + "/other_abi.so"), "built for step ABI 9, this txrun speaks 5");
+  EXPECT_MENTIONS(loadError(toyDir + "/other_abi.so"), "built for step ABI 9, this txrun speaks 6");
   EXPECT_MENTIONS(loadError(toyDir + "/unknown_kind.so"), "target kind 7");
   EXPECT_MENTIONS(loadError(toyDir + "/level_9.so"), "level 9");
   EXPECT_MENTIONS(loadError(toyDir + "/level_0.so"), "level 0");

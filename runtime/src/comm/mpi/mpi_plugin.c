@@ -26,7 +26,7 @@ typedef struct {
 } event_t;
 
 static event_t *events;
-static int num_events, world_size;
+static int num_events, world_size, world_rank;
 
 static int add(event_t *event, MPI_Request **request) {
   if (event->used == event->room) {
@@ -50,6 +50,7 @@ static int plugin_open(int *rank, int *size, int count) {
   RUN(MPI_Comm_rank(MPI_COMM_WORLD, rank));
   RUN(MPI_Comm_size(MPI_COMM_WORLD, size));
   world_size = *size;
+  world_rank = *rank;
   num_events = count;
   events = calloc((size_t)(count > 0 ? count : 1), sizeof(event_t));
   return events ? MPI_SUCCESS : MPI_ERR_NO_MEM;
@@ -84,14 +85,22 @@ static int plugin_start(char *arena, const txc_collective_t *c) {
       if (size > PIECE)
         return MPI_ERR_COUNT;
       RUN(add(event, &request));
-      RUN(MPI_Iallgather(send, (int)size, unit, receive, (int)size, unit, MPI_COMM_WORLD, request));
+      RUN(MPI_Iallgather(send == receive ? MPI_IN_PLACE : send, (int)size, unit, receive, (int)size, unit,
+                         MPI_COMM_WORLD, request));
     } else if (type == MPI_DATATYPE_NULL) {
       return MPI_ERR_TYPE;
-    } else if (c->kind == TXC_COLLECTIVE_REDUCE_SCATTER) {
+    } else if (c->kind == TXC_COLLECTIVE_EXCHANGE) {
       if (part->count > PIECE)
         return MPI_ERR_COUNT;
-      RUN(add(event, &request));
-      RUN(MPI_Ireduce_scatter_block(send, receive, (int)part->count, type, op, MPI_COMM_WORLD, request));
+      size_t size = part->count * bytes;
+      for (int k = 0; k + 1 < world_size; ++k) {
+        int from = (world_rank + 1 + k) % world_size, to = (world_rank + world_size - 1 - k) % world_size;
+        /* All post them in one order, which is how they find each other. */
+        RUN(add(event, &request));
+        RUN(MPI_Irecv(receive + (size_t)k * size, (int)part->count, type, from, 0, MPI_COMM_WORLD, request));
+        RUN(add(event, &request));
+        RUN(MPI_Isend(send + (size_t)to * size, (int)part->count, type, to, 0, MPI_COMM_WORLD, request));
+      }
     } else {
       for (uint64_t at = 0; at < part->count; at += PIECE) {
         uint64_t count = part->count - at < PIECE ? part->count - at : PIECE;

@@ -272,6 +272,40 @@ API Result cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, Stream str
     return 0;
   });
 }
+API Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream stream) {
+  ENTER_ALIVE("cuMemcpyDtoDAsync");
+  return enqueue(stream, [=] {
+    fake.executed.push_back("copy " + std::to_string(bytes));
+    std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
+    microseconds += 1;
+    return 0;
+  });
+}
+API Result cuMemsetD32Async(Address to, unsigned value, size_t count, Stream stream) {
+  ENTER("cuMemsetD32Async");
+  return enqueue(stream, [=] {
+    std::fill_n(reinterpret_cast<uint32_t *>(to), count, value);
+    return 0;
+  });
+}
+// Of processes that are one: the address is the handle.
+API Result cuIpcGetMemHandle(IpcHandle *handle, Address address) {
+  ENTER("cuIpcGetMemHandle");
+  if (!fake.sharesMemory)
+    return 801;
+  *handle = {};
+  std::memcpy(handle->bytes, &address, sizeof(address));
+  return 0;
+}
+API Result cuIpcOpenMemHandle_v2(Address *address, IpcHandle handle, unsigned flags) {
+  ENTER("cuIpcOpenMemHandle");
+  std::memcpy(address, handle.bytes, sizeof(*address));
+  return flags == 1 ? 0 : 1;
+}
+API Result cuIpcCloseMemHandle(Address) {
+  ++fake.calls["cuIpcCloseMemHandle"];
+  return 0;
+}
 API Result cuMemsetD8Async(Address to, unsigned char value, size_t count, Stream stream) {
   ENTER_ALIVE("cuMemsetD8Async");
   return enqueue(stream, [=] {
@@ -350,6 +384,9 @@ API Result cuStreamCreate(Stream *stream, unsigned flags) {
   *stream = new StreamHandle;
   return flags == 1 ? 0 : 1;
 }
+API Result cuStreamCreateWithPriority(Stream *stream, unsigned flags, int) {
+  return cuStreamCreate(stream, flags);
+}
 API Result cuStreamDestroy_v2(Stream stream) {
   delete stream;
   return 0;
@@ -395,6 +432,19 @@ API Result cuStreamWriteValue32_v2(Stream stream, Address to, uint32_t value, un
     *reinterpret_cast<volatile uint32_t *>(to) = value;
     return 0;
   });
+}
+// Nobody sets it later: what is not there when the stream comes to it is a mistake.
+API Result cuStreamWaitValue32_v2(Stream stream, Address at, uint32_t value, unsigned flags) {
+  ENTER("cuStreamWaitValue32");
+  return flags != 1 ? 1 : enqueue(stream, [at, value]() -> Result {
+    const bool met = *reinterpret_cast<volatile uint32_t *>(at) == value;
+    fake.executed.push_back(met ? "wait" : "wait in vain");
+    return 0;
+  });
+}
+API Result cuStreamQuery(Stream stream) {
+  std::lock_guard lock(stream->mutex);
+  return stream->work.empty() ? 0 : 600;
 }
 API Result cuStreamBeginCapture_v2(Stream stream, unsigned mode) {
   ENTER_ALIVE("cuStreamBeginCapture");
@@ -816,11 +866,15 @@ API Result ncclAllReduce(const void *send, void *receive, size_t count, int type
   return collective("all_reduce", send, receive, count, type, 1,
                     op == txc::nccl::kSum ? static_cast<float>(communicator->ranks) : 1, stream);
 }
-API Result ncclReduceScatter(const void *send, void *receive, size_t count, int type, int,
-                             txc::nccl::Communicator communicator, Stream stream) {
-  ENTER("ncclReduceScatter");
-  return collective("reduce_scatter", send, receive, count, type, 1, static_cast<float>(communicator->ranks),
-                    stream);
+static const void *sent; // what the others have, too
+API Result ncclSend(const void *send, size_t, int, int peer, txc::nccl::Communicator communicator, Stream) {
+  ENTER("ncclSend");
+  sent = send;
+  return peer >= 0 && peer < communicator->ranks ? 0 : 4;
+}
+API Result ncclRecv(void *receive, size_t count, int type, int, txc::nccl::Communicator, Stream stream) {
+  ENTER("ncclRecv");
+  return collective("receive", sent, receive, count, type, 1, 1, stream);
 }
 API Result ncclAllGather(const void *send, void *receive, size_t count, int type,
                          txc::nccl::Communicator communicator, Stream stream) {

@@ -14,6 +14,7 @@ struct FakeCuda {
   int devices = std::getenv("FAKE_CUDA_DEVICES") ? std::atoi(std::getenv("FAKE_CUDA_DEVICES")) : 1;
   int version = 13000, major = 9, minor = 0, multiprocessors = 132;
   std::string name = "NVIDIA H200";
+  bool sharesMemory = false; // with other processes
   size_t totalBytes = size_t(1) << 30, freeBytes = size_t(900) << 20;
   // The result of a function by its name; 0: it works. With a count, that many
   // calls work first.
