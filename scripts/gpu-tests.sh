@@ -27,6 +27,7 @@ case "$half" in
       exit 1
     fi
     targets=(txc txrun txdata CodegenTest run-cases)
+    [[ " $* " == *" --ranks-only "* ]] && targets=(txc txrun txdata)
     # What checks the backend alone is there with clang and ptxas only.
     if grep -q 'cuda_smoke' "$build/build.ninja"; then
       targets+=(cuda_smoke)

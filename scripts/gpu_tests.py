@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Both halves of gpu-tests.sh, which see.
 
-  gpu_tests.py pack DIR --build=BUILD --source=ROOT [--keep-expected]
+  gpu_tests.py pack DIR --build=BUILD --source=ROOT [--keep-expected | --ranks-only]
   gpu_tests.py run DIR [--seconds=400] [--only=REGEX]
 
 DIR/payload.tar.xz holds the tools, the case files of the kernels, the compiled steps,
@@ -44,9 +44,9 @@ FULL = {
     "gpt2-124m": ["arch_gpt2", "--batch_size=1"],
     "llama-162m": ["arch_llama", "--batch_size=1"],
 }
-# Ranks that share the one GPU, each of which calls itself a host of its own to NCCL: model,
-# dtype, ranks, ZeRO levels. Tied and untied weights, dropout, parameters that no number of
-# ranks divides; a collective per block.
+# Model, dtype, ranks, ZeRO levels. Tied and untied weights, dropout, parameters that no number
+# of ranks divides; a collective per block. If there are fewer GPUs than ranks, they share GPU 0,
+# each calls itself a host of its own to NCCL, and NCCL moves all.
 RANKS = [("openai", "float32", 2, (0, 1, 2, 3)), ("openai", "bfloat16", 2, (0, 3)), ("gqa", "bfloat16", 2, (1, 3)),
          ("narrow", "float32", 4, (0, 3))]
 RANK_OPTIONS = ["--decode=false", "--bucket_mb=0"]
@@ -99,6 +99,7 @@ class Packer:
         if arguments.keep_expected:
             with tarfile.open(self.folder / "payload.tar.xz") as archive:
                 self.expected = json.load(archive.extractfile("expected.json"))
+        self.ranks_only = arguments.ranks_only
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="gpu-tests-"))
 
     def call(self, *command, **options):
@@ -124,12 +125,39 @@ class Packer:
         return {"losses": [record["loss"] for record in records],
                 "norms": [record["gradients"]["global_norm"] for record in records]}
 
+    def compile_ranks(self, steps):
+        for name, dtype, ranks, levels in RANKS:
+            for level in levels:
+                self.compile(TINY[name], "sm_90a", dtype, steps / f"{name}-{dtype}-{ranks}-zero{level}.so", *RANK_OPTIONS,
+                             f"--mesh=dp:{ranks}", f"--zero={level}")
+
+    def write(self, expected):
+        (self.work / "expected.json").write_text(json.dumps(expected, indent=1))
+        payload = self.folder / "payload.tar.xz"
+        with tarfile.open(f"{payload}.new", "w:xz", preset=2) as archive:
+            for entry in sorted(self.work.iterdir()):
+                archive.add(entry, arcname=entry.name)
+        os.replace(f"{payload}.new", payload)
+        shutil.rmtree(self.work)
+        size = payload.stat().st_size
+        print(f"{payload}: {size / 2**20:.1f} MiB")
+        if size > 50 * 2**20:
+            sys.exit(f"error: {payload} is larger than 50 MiB; take smaller cases")
+
     def pack(self):
         steps, scratch = self.work / "steps", self.work / "scratch"
         for made in (steps, scratch, self.work / "bin", self.work / "cases"):
             made.mkdir()
         self.call(self.tool("txdata"), "prepare", self.source / "datasets" / "corpus.txt", "--tokenizer=char",
                   f"--out={self.work}/data")
+        if self.ranks_only:
+            for name, dtype in sorted({(name, dtype) for name, dtype, _, _ in RANKS}):
+                self.compile(TINY[name], "sm_90a", dtype, steps / f"{name}-{dtype}.so", "--decode=false")
+            self.compile_ranks(steps)
+            self.call("strip", "-o", self.work / "bin" / "txrun", self.tool("txrun"))
+            shutil.rmtree(scratch)
+            self.write({"models": {}, "texts": {}})
+            return
         expected = self.expected or {"models": {}}
         for name, model in {**TINY, **FULL}.items():
             if name not in expected["models"]:
@@ -140,10 +168,7 @@ class Packer:
             print(f"{name}: losses {expected['models'][name]['losses'][0]:.6f} to {expected['models'][name]['losses'][-1]:.6f}")
         for name in ("gpt2", "gqa"):
             self.compile(TINY[name], "sm_80", "bfloat16", steps / f"{name}-sm_80.so", "--decode=false")
-        for name, dtype, ranks, levels in RANKS:
-            for level in levels:
-                self.compile(TINY[name], "sm_90a", dtype, steps / f"{name}-{dtype}-{ranks}-zero{level}.so", *RANK_OPTIONS,
-                             f"--mesh=dp:{ranks}", f"--zero={level}")
+        self.compile_ranks(steps)
         if "texts" not in expected:
             self.compile(TINY["demo"], "cpu", "float32", scratch / "sample.so")
             expected["texts"] = {
@@ -175,18 +200,8 @@ class Packer:
         if "cuda_smoke" in tools:
             for name in ("toy_cubin.so", "toy_ptx.so"):
                 shutil.copy(self.build / "test/unit/Cuda" / name, steps)
-        (self.work / "expected.json").write_text(json.dumps(expected, indent=1))
         shutil.rmtree(scratch)
-        payload = self.folder / "payload.tar.xz"
-        with tarfile.open(f"{payload}.new", "w:xz", preset=2) as archive:
-            for entry in sorted(self.work.iterdir()):
-                archive.add(entry, arcname=entry.name)
-        os.replace(f"{payload}.new", payload)
-        shutil.rmtree(self.work)
-        size = payload.stat().st_size
-        print(f"{payload}: {size / 2**20:.1f} MiB")
-        if size > 50 * 2**20:
-            sys.exit(f"error: {payload} is larger than 50 MiB; take smaller cases")
+        self.write(expected)
 
 
 # ---- run --------------------------------------------------------------------------
@@ -270,25 +285,29 @@ class Runner:
             raise RuntimeError(f"txrun exited with {done.returncode}: {last_lines(done.stderr + done.stdout)}")
         return read_log(out)
 
-    def start_ranks(self, ranks, step, options, name):
-        """The processes of ranks that share GPU 0, and their folder."""
+    def start_ranks(self, ranks, step, options, name, copies=True):
+        """The processes of ranks and their folder. `copies`: by copy engines, if there are GPUs enough."""
         out = self.work / "out" / name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         running = []
         for rank in range(ranks):
-            environment = {**self.environment, "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": "0",
-                           "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NCCL_HOSTID": f"rank-{rank}",
-                           "NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1"}
+            environment = {**self.environment, "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank),
+                           "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NCCL_SOCKET_IFNAME": "lo",
+                           "NCCL_IB_DISABLE": "1"}
+            if self.gpus < ranks:
+                environment.update(LOCAL_RANK="0", NCCL_HOSTID=f"rank-{rank}")
+            if self.gpus < ranks or not copies:
+                environment["TXC_PEER_COPIES"] = "0"
             running.append(subprocess.Popen([self.work / "bin/txrun", self.work / "steps" / step, f"--dataset={self.work}/data",
                                              f"--out_dir={out}", *QUIET, "--quiet", "--comm_timeout=20", *options],
                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                             cwd=self.work, env=environment))
         return running, out
 
-    def train_ranks(self, ranks, step, options, name, seconds=60):
-        running, out = self.start_ranks(ranks, step, options, name)
+    def train_ranks(self, ranks, step, options, name, seconds=60, copies=True):
+        running, out = self.start_ranks(ranks, step, options, name, copies)
         end = time.monotonic() + self.limit(seconds)
         try:
             for rank, process in enumerate(running):
@@ -312,6 +331,7 @@ class Runner:
         lines = done.stdout.strip().splitlines()
         if done.returncode != 0 or not lines:
             return None, last_lines(done.stdout + done.stderr) or "nvidia-smi lists none"
+        self.gpus = len(lines)
         return lines[0], ""
 
     def backend(self):
@@ -394,8 +414,9 @@ class Runner:
             self.skip("ranks", "NCCL is not installed")
             return
         for name, dtype, ranks, levels in RANKS:
-            tolerance, one = (1e-5 if dtype == "float32" else 1e-3), []
-            for level in levels:
+            tolerance, one, by_copies = (1e-5 if dtype == "float32" else 1e-3), [], {}
+            ways = [True, False] if self.gpus >= ranks else [False]
+            for level, copies in [(level, copies) for level in levels for copies in ways]:
                 step = f"{name}-{dtype}-{ranks}-zero{level}.so"
 
                 def work():
@@ -404,10 +425,16 @@ class Runner:
                         one.extend(figures_of(read_events(self.work / "out" / "one")))
                     for out in ("ranks", "again"):
                         shutil.rmtree(self.work / "out" / out, ignore_errors=True)
-                    got = figures_of(self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "ranks"))
-                    again = figures_of(self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "again"))
+                    events = self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "ranks", copies=copies)
+                    got = figures_of(events)
+                    again = figures_of(self.train_ranks(ranks, step, [*TRAIN_RANKS, *fresh], "again", copies=copies))
+                    by = events[0]["startup_info"]["hardware"]["communication"]
+                    if copies != ("copy engines" in by):
+                        return False, f"by {by}"
                     if got != again:
                         return False, f"two runs differ: {got[0][-1]} and {again[0][-1]}"
+                    if got != by_copies.setdefault(level, got):
+                        return False, f"differs from what copy engines gave: {got[0][-1]} and {by_copies[level][0][-1]}"
                     if len(got[0]) != len(one[0]) or len(got[1]) != len(one[1]) or not got[1]:
                         return False, f"{len(got[0])} losses and {len(got[1])} evaluations, expected {len(one[0])} and {len(one[1])}"
                     pairs = [(a[1], b[1]) for a, b in zip(one[0], got[0])]
@@ -415,7 +442,7 @@ class Runner:
                     worst = max(abs(a - b) / abs(a) for a, b in pairs)
                     return worst <= tolerance, (f"{len(pairs)} losses within {worst:.1e} of one rank's, allowed {tolerance:.0e}; "
                                                 "the same bits again")
-                self.check(f"{ranks} ranks {name} {dtype} zero {level}", work)
+                self.check(f"{ranks} ranks {name} {dtype} zero {level}{', copies' if copies else ''}", work)
 
         def resumed():
             step, kept = "gqa-bfloat16-2-zero3.so", ["--eval_interval=0"]
@@ -528,6 +555,8 @@ class Runner:
 
     def hugging_face(self, by="transformers", targets=("sm_90a", "cpu")):
         """Logits of what transformers saves and txrun takes, and the other way round."""
+        if not self.only.search(f"logits by {by}"):
+            return
         if by == "transformers" and self.call([sys.executable, "-c", "import transformers, torch"]).returncode != 0:
             self.skip("logits by transformers", "this Python has no package transformers, or no torch")
             return
@@ -649,6 +678,7 @@ def main():
     parser.add_argument("--source", help="pack: the project")
     parser.add_argument("--keep-expected", action="store_true",
                         help="pack: losses and texts of the CPU as in the pack that is there, when only code for GPUs changed")
+    parser.add_argument("--ranks-only", action="store_true", help="pack: only what `run --only=rank` needs, for a machine with several GPUs")
     parser.add_argument("--seconds", type=float, default=400, help="run: for everything; what is left then fails")
     parser.add_argument("--only", default="", help="run: checks whose name matches")
     arguments = parser.parse_args()
