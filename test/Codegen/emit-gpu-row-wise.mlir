@@ -22,6 +22,20 @@
 // CHECK-NOT: atom
 // CHECK: ret;
 
+// Sums of f32, as over ranks: neighbouring threads touch neighbouring 16 bytes.
+// CHECK: .visible .entry sum_p0(
+// CHECK-NOT: +16]
+// CHECK-COUNT-6: ld.global.v4
+// CHECK-NOT: ld.global
+// CHECK-COUNT-3: st.global.v4
+// CHECK-NOT: +16]
+// CHECK: ret;
+
+// Other kernels of f32, one of whose operands is no tensor: 32 bytes per thread.
+// CHECK: .visible .entry dropout_p0(
+// CHECK: ld.global.v4{{.*}}+16]
+// CHECK: ret;
+
 // SHAPE: step.kernel @norm "row_wise" inplace [-1, -1, -1] blocks [64] {
 // SHAPE: step.kernel @bias "row_wise" inplace [-1] blocks [64, 24] workspace [786432] {
 step.program @p {
@@ -35,5 +49,15 @@ step.program @p {
   ^bb0(%x: tensor<4x64x768xf32>):
     %b = tx.bias_vjp %x : tensor<4x64x768xf32> -> tensor<768xf32>
     tx.yield %b : tensor<768xf32>
+  }
+  step.kernel @sum "row_wise" inplace [0] {
+  ^bb0(%x: tensor<4x64x768xf32>, %y: tensor<4x64x768xf32>):
+    %s = tx.add %x, %y : tensor<4x64x768xf32>
+    tx.yield %s : tensor<4x64x768xf32>
+  }
+  step.kernel @dropout "row_wise" inplace [0] {
+  ^bb0(%x: tensor<4x64x768xf32>, %h: !tx.hyper):
+    %d = tx.dropout %x, %h p 1.0e-1 site 77 : tensor<4x64x768xf32>
+    tx.yield %d : tensor<4x64x768xf32>
   }
 }

@@ -102,11 +102,9 @@ bool haveOneWidthOfBF16(const KernelBody &body, int64_t width) {
 
 /// Whether all that it does is to add rows of f32.
 bool addsRowsOfF32(const KernelBody &body) {
-  for (BlockArgument argument : body.block->getArguments())
-    if (!elementOf(argument).isF32())
-      return false;
-  return llvm::all_of(body.block->without_terminator(),
-                      [](Operation &op) { return isa<tx::AddOp>(op) && elementOf(op.getResult(0)).isF32(); });
+  return llvm::all_of(body.block->without_terminator(), [](Operation &op) {
+    return isa<tx::AddOp>(op) && llvm::all_of(op.getOperands(), [](Value row) { return elementOf(row).isF32(); });
+  });
 }
 
 /// Whether the rows that come in are one of bf16.
