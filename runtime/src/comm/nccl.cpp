@@ -42,21 +42,6 @@ static std::vector<std::string> libraryPaths() {
   return paths;
 }
 
-static std::string toHexText(const nccl::UniqueId &id) {
-  std::string out;
-  for (char byte : id.bytes)
-    out += format("%02x", static_cast<unsigned char>(byte));
-  return out;
-}
-
-static bool fromHexText(const std::string &text, nccl::UniqueId &id) {
-  if (text.size() != 2 * sizeof(id.bytes))
-    return false;
-  for (size_t i = 0; i < sizeof(id.bytes); ++i)
-    id.bytes[i] = static_cast<char>(std::strtol(text.substr(2 * i, 2).c_str(), nullptr, 16));
-  return true;
-}
-
 Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(Control &control) {
   cuda::FoundLibrary library = cuda::openLibrary(libraryPaths());
   if (!library.handle)
@@ -89,12 +74,12 @@ Result<std::unique_ptr<NcclCollectives>> NcclCollectives::open(Control &control)
   if (world.rank == 0) {
     if (nccl::Result result = out->nccl_.getUniqueId(&id); result != nccl::kSuccess)
       return out->error(result, "asking NCCL for an id of the job");
-    text = toHexText(id);
+    text = bytesToHex(id.bytes, sizeof(id.bytes));
   }
   Result<std::vector<std::string>> all = control.gather(text);
   if (!all.ok())
     return all.status();
-  if (!fromHexText((*all)[0], id))
+  if (!bytesFromHex((*all)[0], id.bytes, sizeof(id.bytes)))
     return Status{Code::Device, "rank 0 sent no id of NCCL; all ranks need the same txrun"};
   // Connecting may hang if a rank dies; the control plane then ends the process.
   nccl::Communicator communicator = nullptr;

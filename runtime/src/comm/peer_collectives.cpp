@@ -27,27 +27,22 @@ bool PeerCollectives::wanted() {
 // not unique, ids of a boot are.
 static std::string describe(const std::string &boot, const cuda::IpcHandle &handle,
                             const PeerCollectives::Memory &memory) {
-  std::string text =
-      boot + format(" %llu %llu ", static_cast<unsigned long long>(memory.arena - memory.allocation),
-                    static_cast<unsigned long long>(memory.flags - memory.allocation));
-  for (unsigned char byte : handle.bytes)
-    text += format("%02x", byte);
-  return text;
+  return boot +
+         format(" %llu %llu ", static_cast<unsigned long long>(memory.arena - memory.allocation),
+                static_cast<unsigned long long>(memory.flags - memory.allocation)) +
+         bytesToHex(handle.bytes, sizeof(handle.bytes));
 }
 
 static bool parse(const std::string &text, std::string &boot, cuda::IpcHandle &handle, uint64_t &arena,
                   uint64_t &flags) {
   char id[64] = {}, hex[2 * sizeof(handle.bytes) + 1] = {};
   unsigned long long at[2] = {};
-  if (std::sscanf(text.c_str(), "%63s %llu %llu %128s", id, &at[0], &at[1], hex) != 4 ||
-      std::strlen(hex) != 2 * sizeof(handle.bytes))
+  if (std::sscanf(text.c_str(), "%63s %llu %llu %128s", id, &at[0], &at[1], hex) != 4)
     return false;
   boot = id;
   arena = at[0];
   flags = at[1];
-  for (size_t i = 0; i < sizeof(handle.bytes); ++i)
-    handle.bytes[i] = static_cast<char>(std::strtol(std::string(hex + 2 * i, 2).c_str(), nullptr, 16));
-  return true;
+  return bytesFromHex(hex, handle.bytes, sizeof(handle.bytes));
 }
 
 Result<std::unique_ptr<PeerCollectives>>

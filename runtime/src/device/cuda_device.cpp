@@ -704,9 +704,7 @@ Status CudaDevice::checkApart(Control &control) {
     return status;
   // NCCL lets ranks that call themselves hosts of their own share a GPU; that is for tests.
   const char *host = std::getenv("NCCL_HOSTID");
-  std::string own;
-  for (unsigned char byte : uuid.bytes)
-    own += format("%02x", byte);
+  std::string own = bytesToHex(uuid.bytes, sizeof(uuid.bytes));
   own += host ? host : "";
   Result<std::vector<std::string>> all = control.gather(own);
   if (!all.ok())

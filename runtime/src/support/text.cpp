@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 namespace txc {
@@ -41,6 +42,22 @@ std::string withPrefix(double value, int digits) {
     ++step;
   }
   return format("%.*f %s", digits, value, prefixes[step]);
+}
+
+std::string bytesToHex(const void *bytes, size_t size) {
+  std::string out;
+  for (size_t i = 0; i < size; ++i)
+    out += format("%02x", static_cast<const unsigned char *>(bytes)[i]);
+  return out;
+}
+
+bool bytesFromHex(const std::string &text, void *bytes, size_t size) {
+  if (text.size() != 2 * size)
+    return false;
+  for (size_t i = 0; i < size; ++i)
+    static_cast<char *>(bytes)[i] =
+        static_cast<char>(std::strtol(text.substr(2 * i, 2).c_str(), nullptr, 16));
+  return true;
 }
 
 std::string bytesText(uint64_t bytes) {

@@ -24,6 +24,11 @@ std::string withPrefix(double value, int digits = 2);
 // Bytes in decimal units: "2.34 GB".
 std::string bytesText(uint64_t bytes);
 
+// Two lower-case hexadecimal digits for each byte, and back: false if `text` has another
+// length. What is no digit reads as 0.
+std::string bytesToHex(const void *bytes, size_t size);
+bool bytesFromHex(const std::string &text, void *bytes, size_t size);
+
 // Values of options. 1e3 and 1_000 are whole numbers; true, True, yes, on and 1
 // are true. The message says what was expected.
 Result<int64_t> parseWholeNumber(std::string_view text);
