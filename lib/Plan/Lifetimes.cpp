@@ -9,10 +9,6 @@ using namespace mlir;
 
 namespace txc::plan {
 
-static SmallVector<FlatSymbolRefAttr> buffersOf(std::optional<ArrayAttr> names) {
-  return names ? llvm::to_vector(names->getAsRange<FlatSymbolRefAttr>()) : SmallVector<FlatSymbolRefAttr>();
-}
-
 SmallVector<Access> getAccesses(Operation *command) {
   SmallVector<Access> accesses;
   if (auto launch = dyn_cast<step::LaunchOp>(command)) {
@@ -21,7 +17,7 @@ SmallVector<Access> getAccesses(Operation *command) {
       bool isInput = static_cast<int64_t>(i) < numInputs;
       accesses.push_back({arg, isInput, !isInput});
     }
-    for (auto covered : buffersOf(launch.getCovers()))
+    for (FlatSymbolRefAttr covered : step::getCovered(launch))
       accesses.push_back({covered, true, true});
   } else if (auto gemm = dyn_cast<step::GemmOp>(command)) {
     accesses.push_back({gemm.getAAttr(), true, false});
@@ -38,7 +34,7 @@ SmallVector<Access> getAccesses(Operation *command) {
         accesses.push_back({send, true, false});
       for (auto receive : collective.getReceives().getAsRange<FlatSymbolRefAttr>())
         accesses.push_back({receive, false, true});
-      for (auto covered : buffersOf(collective.getCovers()))
+      for (FlatSymbolRefAttr covered : step::getCovered(collective))
         accesses.push_back({covered, true, collective.isInPlace(0)});
     }
   }

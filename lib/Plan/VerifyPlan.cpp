@@ -127,10 +127,8 @@ LogicalResult verifySegments(step::ProgramOp program) {
 /// What goes on into the buffer behind one finds it there.
 LogicalResult verifyCovers(step::ProgramOp program) {
   for (auto entry : program.getOps<step::EntryOp>())
-    for (Operation &command : entry.getBody().front()) {
-      auto covers = command.getAttrOfType<ArrayAttr>("covers");
-      for (auto name : covers ? covers.getAsRange<FlatSymbolRefAttr>()
-                              : ArrayAttr::get(program.getContext(), {}).getAsRange<FlatSymbolRefAttr>()) {
+    for (Operation &command : entry.getBody().front())
+      for (FlatSymbolRefAttr name : step::getCovered(&command)) {
         auto alloc = SymbolTable::lookupNearestSymbolFrom<step::AllocOp>(&command, name);
         auto before = cast<step::AllocOp>(alloc->getPrevNode());
         if (*alloc.getOffset() != *before.getOffset() + slotBytes(before))
@@ -138,7 +136,6 @@ LogicalResult verifyCovers(step::ProgramOp program) {
                  << "covers " << name << " at byte " << *alloc.getOffset() << ", but " << before.getSymName()
                  << " before it ends at byte " << *before.getOffset() + slotBytes(before);
       }
-    }
   return success();
 }
 

@@ -45,28 +45,31 @@ static AllocOp lookupBuffer(Operation *op, FlatSymbolRefAttr name) {
   return alloc;
 }
 
-/// What is behind a buffer as far as `covers` goes.
-static int64_t coveredBytes(AllocOp alloc, ArrayAttr covers) {
+SmallVector<FlatSymbolRefAttr> txc::step::getCovered(Operation *command) {
+  auto covers = command->getAttrOfType<ArrayAttr>("covers");
+  return covers ? llvm::to_vector(covers.getAsRange<FlatSymbolRefAttr>()) : SmallVector<FlatSymbolRefAttr>();
+}
+
+/// What a buffer's slot holds, and those behind it as far as `covered` goes.
+static int64_t coveredBytes(AllocOp alloc, ArrayRef<FlatSymbolRefAttr> covered) {
   int64_t bytes = std::max(alloc.getBytes(), alloc.getSlot());
-  for (Operation *op = alloc->getNextNode(); covers && op; op = op->getNextNode()) {
-    auto next = dyn_cast<AllocOp>(op);
-    if (!next || !llvm::is_contained(covers, FlatSymbolRefAttr::get(next.getSymNameAttr())))
-      break;
+  for (auto next = dyn_cast_or_null<AllocOp>(alloc->getNextNode());
+       next && llvm::is_contained(covered, FlatSymbolRefAttr::get(next.getSymNameAttr()));
+       next = dyn_cast_or_null<AllocOp>(next->getNextNode()))
     bytes += std::max(next.getBytes(), next.getSlot());
-  }
   return bytes;
 }
 
-/// Every buffer of `covers` comes next after another of them or one of `firsts`.
-static LogicalResult verifyCovers(Operation *op, StringRef constraint, ArrayAttr covers, ArrayAttr firsts) {
-  for (auto name : covers ? covers.getAsRange<FlatSymbolRefAttr>()
-                          : ArrayAttr::get(op->getContext(), {}).getAsRange<FlatSymbolRefAttr>()) {
+/// Every buffer that `op` covers comes next after another of them or one of `firsts`.
+static LogicalResult verifyCovers(Operation *op, StringRef constraint, ArrayAttr firsts) {
+  SmallVector<FlatSymbolRefAttr> covered = getCovered(op);
+  for (FlatSymbolRefAttr name : covered) {
     AllocOp alloc = lookupBuffer(op, name);
     if (!alloc)
       return failure();
     auto before = dyn_cast_or_null<AllocOp>(alloc->getPrevNode());
     FlatSymbolRefAttr named = before ? FlatSymbolRefAttr::get(before.getSymNameAttr()) : FlatSymbolRefAttr();
-    if (!named || (!llvm::is_contained(covers, named) && !llvm::is_contained(firsts, named)))
+    if (!named || (!llvm::is_contained(covered, named) && !llvm::is_contained(firsts, named)))
       return op->emitOpError() << "(" << constraint << "): covers " << name
                                << ", which does not come after another buffer that it touches";
   }
@@ -82,7 +85,7 @@ LogicalResult LaunchOp::verify() {
       return failure();
   if (getOffsets().size() != getArgs().size())
     return emitOpError() << "(C2): expects " << getArgs().size() << " offsets, found " << getOffsets().size();
-  if (failed(verifyCovers(*this, "C4", getCoversAttr(), getArgs())))
+  if (failed(verifyCovers(*this, "C4", getArgs())))
     return failure();
   if (getRankStrides().empty())
     return success();
@@ -92,7 +95,8 @@ LogicalResult LaunchOp::verify() {
   for (auto [arg, offset, stride] :
        llvm::zip_equal(getArgs().getAsRange<FlatSymbolRefAttr>(), getOffsets(), getRankStrides())) {
     AllocOp alloc = lookupBuffer(*this, arg);
-    int64_t last = offset + (program.getNumRanks() - 1) * stride, slot = coveredBytes(alloc, getCoversAttr());
+    int64_t last = offset + (program.getNumRanks() - 1) * stride,
+            slot = coveredBytes(alloc, getCovered(*this));
     if (stride < 0 || last >= slot)
       return emitOpError() << "(C3): the last rank's place in " << arg << " is byte " << last
                            << ", its slot has " << slot;
@@ -201,7 +205,8 @@ LogicalResult CollectiveOp::verify() {
       element = type.getElementType();
       int64_t begin = getOffset(part, receive);
       int64_t end = begin + getElements(part, receive, ranks) * (element.getIntOrFloatBitWidth() / 8);
-      int64_t slot = coveredBytes(alloc, receive && !isInPlace(part) ? ArrayAttr() : getCoversAttr());
+      bool mayGoOn = !receive || isInPlace(part);
+      int64_t slot = coveredBytes(alloc, mayGoOn ? getCovered(*this) : SmallVector<FlatSymbolRefAttr>());
       if (getCounts()[part] < 1 || begin < 0 || end > slot)
         return emitOpError() << "(C2): bytes " << begin << " to " << end << " of " << name
                              << ", whose slot has " << slot;
@@ -215,7 +220,7 @@ LogicalResult CollectiveOp::verify() {
                              << (i != j && receives[i].overlaps(receives[j]) ? "writes" : "reads")
                              << " elsewhere";
     }
-  if (failed(verifyCovers(*this, "C5", getCoversAttr(), getSends())))
+  if (failed(verifyCovers(*this, "C5", getSends())))
     return failure();
   unsigned waits = 0;
   for (Operation *op = (*this)->getNextNode(); op; op = op->getNextNode()) {

@@ -18,4 +18,9 @@
 #define GET_OP_CLASSES
 #include "txc/Dialect/Step/StepOps.h.inc"
 
+namespace txc::step {
+/// The buffers that a command goes on into behind those that it names: its `covers`.
+llvm::SmallVector<mlir::FlatSymbolRefAttr> getCovered(mlir::Operation *command);
+} // namespace txc::step
+
 #endif // TXC_DIALECT_STEP_STEP_H
