@@ -337,7 +337,7 @@ class Runner:
     def backend(self):
         smoke = self.work / "bin/cuda_smoke"
         if not smoke.exists():
-            self.skip("backend", "the pack was made without clang")
+            self.skip("backend", "the pack was made without clang-19")
             return
         for step, more in (("toy_cubin.so", []), ("toy_ptx.so", []), ("toy_cubin.so", ["failing"]), ("toy_cubin.so", ["blocking"])):
             def work():
