@@ -103,7 +103,8 @@ bool haveOneWidthOfBF16(const KernelBody &body, int64_t width) {
 /// Whether all that it does is to add rows of f32.
 bool addsRowsOfF32(const KernelBody &body) {
   return llvm::all_of(body.block->without_terminator(), [](Operation &op) {
-    return isa<tx::AddOp>(op) && llvm::all_of(op.getOperands(), [](Value row) { return elementOf(row).isF32(); });
+    return isa<tx::AddOp>(op) &&
+           llvm::all_of(op.getOperands(), [](Value row) { return elementOf(row).isF32(); });
   });
 }
 
