@@ -454,12 +454,7 @@ Result<StepFile> StepFile::load(const std::string &path) {
   return step;
 }
 
-std::string StepFile::contentHash() const {
-  std::string out;
-  for (uint8_t byte : note_.sha256)
-    out += format("%02x", byte);
-  return out;
-}
+std::string StepFile::contentHash() const { return bytesToHex(note_.sha256, sizeof(note_.sha256)); }
 
 bool StepFile::hasDecode() const { return findEntry(*step_, "decode") != nullptr; }
 

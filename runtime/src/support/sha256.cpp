@@ -1,6 +1,8 @@
 //===- sha256.cpp - SHA-256 (FIPS 180-4) ------------------------------------===//
 #include "support/sha256.h"
 
+#include "support/text.h"
+
 #include <algorithm>
 #include <bit>
 #include <cpuid.h>
@@ -123,12 +125,7 @@ std::array<uint8_t, 32> Sha256::finish() {
 }
 
 std::string toHex(const std::array<uint8_t, 32> &digest) {
-  std::string out;
-  for (uint8_t byte : digest) {
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
-  }
-  return out;
+  return bytesToHex(digest.data(), digest.size());
 }
 
 std::string sha256Hex(std::string_view bytes) {

@@ -49,6 +49,16 @@ TEST(Text, Printing) {
   EXPECT_EQ(bytesText(12), "12 B");
 }
 
+TEST(Text, BytesAsHex) {
+  const unsigned char bytes[] = {0x00, 0x0f, 0x80, 0xff};
+  EXPECT_EQ(bytesToHex(bytes, sizeof(bytes)), "000f80ff");
+  unsigned char back[4] = {1, 2, 3, 4};
+  ASSERT_TRUE(bytesFromHex("000f80ff", back, sizeof(back)));
+  EXPECT_EQ(std::string(back, back + 4), std::string(bytes, bytes + 4));
+  EXPECT_FALSE(bytesFromHex("000f80f", back, sizeof(back)));
+  EXPECT_FALSE(bytesFromHex("000f80ff00", back, sizeof(back)));
+}
+
 TEST(Text, NearestName) {
   std::vector<std::string> names = {"max_iters", "min_lr", "seed", "n_layer"};
   EXPECT_EQ(nearestName("max_iter", names), "max_iters");
